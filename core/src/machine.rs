@@ -1,0 +1,267 @@
+//! The trait between a protocol and whatever drives it: a runtime on real sockets, or a simulator.
+//! Nothing here knows what a chat is.
+
+use crate::time::{Span, Time};
+use core::fmt;
+
+/// A protocol as a state machine: it is told what happened and asked what to do.
+///
+/// The loop of every driver is the same:
+///
+/// 1. tell what happened (`handle_*`), with one fresh reading of the clock;
+/// 2. drain [`poll`](Machine::poll) until it says `None`, doing each [`Action`];
+/// 3. ask [`poll_timeout`](Machine::poll_timeout) when to call
+///    [`handle_timeout`](Machine::handle_timeout), and wait for that or for news.
+///
+/// Output that was not drained makes `poll_timeout` due at once: late, never lost. After
+/// `handle_timeout` and a drain, the next timeout lies strictly ahead.
+///
+/// A machine never reads a clock, never draws entropy, and gives the same outputs for the same
+/// inputs.
+pub trait Machine {
+    /// News for people and checkers: what came of it, never something a driver must act on.
+    type Notice: Notice;
+
+    /// Tells that the driver listens on every door and that the machine may begin. Called once,
+    /// before anything else.
+    fn handle_start(&mut self, now: Time);
+
+    /// Tells that a stranger connected to `door`, and gets the handle of the new connection.
+    ///
+    /// # Errors
+    /// [`Refused`] if the machine takes no more there: the driver closes the socket at once.
+    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused>;
+
+    /// Tells that a connection could not be accepted on `door` for want of a resource (file
+    /// descriptors, memory). The machine shuts the door for a while.
+    fn handle_starved(&mut self, now: Time, door: Door);
+
+    /// Tells how a dial that [`Action::Dial`] asked for ended.
+    ///
+    /// # Errors
+    /// [`Misuse`] if `conn` is not being dialled.
+    fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse>;
+
+    /// Tells of bytes that arrived on `conn`, in order. `bytes` may be any piece of the stream.
+    ///
+    /// # Errors
+    /// [`Misuse`] if `conn` is not open. A peer's fault is never an error here: it closes the
+    /// connection.
+    fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse>;
+
+    /// Tells that the first `count` of the bytes [`pending`](Machine::pending) on `conn` were
+    /// taken by the transport.
+    ///
+    /// # Errors
+    /// [`Misuse`] if `conn` is not open or fewer bytes were pending.
+    fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse>;
+
+    /// Tells that nothing more will arrive on `conn`, and why.
+    ///
+    /// After [`Loss::Finished`] the connection may stay open for what is still owed to it; after
+    /// [`Loss::Broken`] the handle is dead and the driver drops the socket.
+    ///
+    /// # Errors
+    /// [`Misuse`] if `conn` is not open.
+    fn handle_lost(&mut self, now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse>;
+
+    /// Tells that time has passed. Early and repeated calls do nothing.
+    fn handle_timeout(&mut self, now: Time);
+
+    /// Asks the machine to come to an end in good order: what was accepted is sent within a
+    /// bound of its own, then it says [`Action::Halt`]. Repeated calls do nothing.
+    fn handle_shutdown(&mut self, now: Time);
+
+    /// The next thing to do, or `None` when there is nothing more.
+    #[must_use]
+    fn poll(&mut self) -> Option<Action<Self::Notice>>;
+
+    /// A first piece of the bytes owed to `conn`; empty when nothing is owed or `conn` is not
+    /// open. After [`handle_sent`](Machine::handle_sent) for all of it there may be more.
+    #[must_use]
+    fn pending(&self, conn: Conn) -> &[u8];
+
+    /// When to call [`handle_timeout`](Machine::handle_timeout) next, and why; `None` after
+    /// [`Action::Halt`].
+    #[must_use]
+    fn poll_timeout(&self) -> Option<Timeout>;
+}
+
+/// News of a machine, for people, metrics and checkers.
+pub trait Notice: fmt::Debug + fmt::Display {
+    /// How much an operator should care.
+    #[must_use]
+    fn level(&self) -> Level;
+}
+
+/// How much an operator should care about a [`Notice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something that goes on all the time.
+    Debug,
+    /// Something an operator wants to find in the log.
+    Info,
+    /// Something an operator should look into.
+    Warn,
+}
+
+/// One of the places where a machine listens: an index into the driver's table of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Door(pub u8);
+
+/// One of the places that a machine may dial: an index into the driver's table of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(pub u32);
+
+/// The name of one connection of one machine, for as long as it is open.
+///
+/// Slots are reused, generations are not: news of a dead connection can't touch the one that took
+/// its slot. Slots are small and dense, so that a driver may index a table with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Conn {
+    slot: u32,
+    generation: u32,
+}
+
+impl Conn {
+    /// The `generation`-th user of `slot`.
+    #[must_use]
+    pub const fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
+    /// The index of the table entry that the connection holds.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// How many connections held the slot before.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+/// Written `slot.generation`, as in `3.0`.
+impl fmt::Display for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// What a driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Action<N> {
+    /// Connect to `to` and report with [`Machine::handle_dialled`]. The handle is the machine's
+    /// choice; a [`Close`](Action::Close) before the report calls the attempt off.
+    Dial {
+        /// The new connection.
+        conn: Conn,
+        /// Whom to connect to.
+        to: Place,
+    },
+    /// There are bytes [`pending`](Machine::pending) on a connection that had none: write them
+    /// until none are left, going on whenever the transport takes more.
+    Send(Conn),
+    /// Read nothing from the connection until told to [`Resume`](Action::Resume).
+    Pause(Conn),
+    /// Read from the connection again.
+    Resume(Conn),
+    /// Close the connection, both ways. Its handle is dead: no more calls with it.
+    Close(Conn),
+    /// Accept nothing at this door until told to [`Open`](Action::Open). Whoever comes waits in
+    /// the operating system's queue.
+    Shut(Door),
+    /// Accept at this door again.
+    Open(Door),
+    /// News; nothing to do.
+    Notice(N),
+    /// The end: nothing comes after it.
+    Halt(Halt),
+}
+
+/// How a machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// At once, as if the process had been killed: nothing is flushed.
+    Crash,
+    /// In good order, after a [`Machine::handle_shutdown`].
+    Done,
+}
+
+/// How a dial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialled {
+    /// There is a connection.
+    Connected,
+    /// There is none, and the handle is dead.
+    Failed,
+}
+
+/// How the incoming half of a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The other side said that it will send no more (a FIN): it may still read.
+    Finished,
+    /// The transport broke (a reset, an error): nothing can be sent either.
+    Broken,
+}
+
+/// A connection that the machine does not want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the machine takes no more connections at this door")
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// A call that a correct driver does not make. The machine is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misuse {
+    /// The handle names no open connection: it was closed, or was never given out.
+    Stale,
+    /// The connection is not in a state for this call (a report of a dial that was not asked
+    /// for, bytes before the connection stands, bytes after its end).
+    WrongState,
+    /// More bytes were reported as sent than were pending.
+    TooMuch,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stale => "the handle names no open connection",
+            Self::WrongState => "the connection is not in a state for this call",
+            Self::TooMuch => "more bytes were reported as sent than were pending",
+        })
+    }
+}
+
+impl core::error::Error for Misuse {}
+
+/// When a machine wants to be called next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout {
+    /// The moment from which [`Machine::handle_timeout`] has something to do.
+    pub at: Time,
+    /// What is due then, for logs and traces.
+    pub why: &'static str,
+    /// From this moment on, [`Machine::handle_timeout`] passes judgement on connections that
+    /// were silent. Before a call at or after it, a driver hands over what has arrived on all
+    /// connections that are being read: bytes that wait in a socket are no silence.
+    pub judges_at: Option<Time>,
+}
+
+impl Timeout {
+    /// How long from `now` until it is due; zero if it already is.
+    #[must_use]
+    pub fn after(&self, now: Time) -> Span {
+        self.at.since(now)
+    }
+}
