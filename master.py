@@ -1,0 +1,711 @@
+#!/usr/bin/env python3
+# -*- coding: utf-8 -*-
+"""The lab's master: starts servers, passes commands to them, prints replies.
+
+One source for Python 2.7 and for Python 3 from 3.8, standard library only.
+One thread and no signal tricks: every wait is a select with a deadline, so the
+time limit of a run holds whatever a server does. Text is bytes from end to
+end; nothing here decodes what a user or a server wrote.
+"""
+from __future__ import print_function
+
+import argparse
+import collections
+import errno
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PY2 = sys.version_info[0] == 2
+HERE = os.path.dirname(os.path.abspath(__file__))
+BINARY = os.path.join(HERE, "target", "release", "chatroom")
+
+BLANKS = b" \t\r\n\x0b\x0c"
+RECV_BYTES = 1 << 18
+FIRST_PAUSE = 0.001     # a poll that found nothing waits this long, in seconds,
+LAST_PAUSE = 0.016      # then twice as long each time, up to this
+CRASH_LIMIT = 1.0       # how long `crash` waits for the others to notice
+END_LIMIT = 2.0         # how long servers have to end before they are killed
+HISTORY = "~/.chatroom_history"
+
+now = getattr(time, "monotonic", time.time)
+
+HELP = """\
+Commands, one a line on standard input; the end of input is an `exit`:
+  ID start N PORT     start server ID of a grid of N, its master port PORT (10000-65535)
+  ID get              print every message server ID has received
+  ID alive            print the ids that server ID believes alive
+  ID broadcast TEXT   have server ID send TEXT to every live server
+  ID crash            kill server ID (SIGKILL)
+  sleep MS            wait so many milliseconds
+  exit                end every server and leave
+
+Replies go to standard output and nothing else does. Errors go to standard
+error. The exit status is 0 only when all went well.
+
+Environment, passed on to the servers:
+  CHATROOM_HOST       address of every server (default 127.0.0.1)
+  CHATROOM_BASE_PORT  link port of server 0 (default 3000)
+  CHATROOM_RUNTIME    std or smol
+  CHATROOM_TIMEOUT    the default of --timeout
+
+Example:
+  python3 master.py < tests/message.input
+"""
+
+
+class LabError(Exception):
+    """A failure in the lab's words (bytes), with a hint of our own (text)."""
+
+    def __init__(self, words, hint=""):
+        Exception.__init__(self, words)
+        self.words = words
+        self.hint = hint
+
+
+class TimeUp(Exception):
+    """A wait met its deadline."""
+
+
+class Gone(Exception):
+    """A connection ended; `cut` is what came of an unfinished line."""
+
+    def __init__(self, why, cut=b""):
+        Exception.__init__(self, why)
+        self.cut = cut
+
+
+class Signalled(BaseException):
+    """The master itself was told to end."""
+
+    def __init__(self, number):
+        BaseException.__init__(self, number)
+        self.number = number
+
+
+Command = collections.namedtuple("Command", "verb pid text n port ms")
+Command.__new__.__defaults__ = (None,) * 5
+
+
+def number(field, low, high):
+    """The number that `field` writes in plain digits, or None outside low..high."""
+    if not re.match(br"[0-9]{1,9}\Z", field):
+        return None
+    value = int(field)
+    return value if low <= value <= high else None
+
+
+def parse(line):
+    """The command that one non-blank line holds; LabError for anything else."""
+    line = line.strip(BLANKS)
+    if line == b"exit":
+        return Command("exit")
+    wrong = LabError(b"Invalid command: " + line, "`python3 master.py --help` lists the commands")
+    match = re.match(br"(\S+)\s+(.+)\Z", line, re.S)
+    if match is None:
+        raise wrong
+    head, rest = match.groups()
+    if head == b"sleep":
+        if not re.match(br"[0-9]{1,9}(\.[0-9]{1,9})?\Z", rest):
+            raise wrong
+        return Command("sleep", ms=float(rest))
+    pid = number(head, 0, 10 ** 9)
+    if pid is None:
+        raise LabError(b"Invalid pid: " + head, "an id is a number from 0")
+    # One blank ends the verb; further ones belong to the text.
+    verb, text = re.match(br"(\S+)(?:\s(.*))?\Z", rest, re.S).groups()
+    if verb in (b"get", b"alive", b"crash") and text is None:
+        return Command(verb.decode("ascii"), pid)
+    if verb == b"broadcast" and text:
+        return Command("broadcast", pid, text=text)
+    fields = re.split(br"\s+", text) if text and verb == b"start" else []
+    if len(fields) != 2:
+        raise wrong
+    n = number(fields[0], 1, 10 ** 9)
+    if n is None:
+        raise LabError(wrong.words, "a grid has at least 1 server: `ID start N PORT`")
+    if pid >= n:
+        raise LabError(b"Invalid pid: " + head, "the ids of a grid of %d are 0 to %d" % (n, n - 1))
+    port = number(fields[1], 10000, 65535)
+    if port is None:
+        raise LabError(b"Invalid port: " + fields[1], "a master port is a number from 10000 to 65535")
+    return Command("start", pid, n=n, port=port)
+
+
+def again(call, *arguments):
+    """`call(*arguments)`, repeated while a signal interrupts it (Python 2 only)."""
+    while True:
+        try:
+            return call(*arguments)
+        except (OSError, IOError, select.error) as error:
+            if error.args[0] != errno.EINTR:
+                raise
+
+
+def ready(reads, writes, until):
+    """What of the given can be read, and written, before `until`; TimeUp if nothing."""
+    while True:
+        left = until - now()
+        readable, writable, _ = again(select.select, reads, writes, [], max(0, left))
+        if readable or writable:
+            return readable, writable
+        if left <= 0:
+            raise TimeUp()
+
+
+class Lines(object):
+    """Cuts a byte stream into lines of any length, each byte looked at once."""
+
+    def __init__(self):
+        self.whole = collections.deque()
+        self.pieces = []
+
+    def feed(self, data):
+        first, newline, rest = data.partition(b"\n")
+        self.pieces.append(first)
+        if newline:
+            self.whole.append(b"".join(self.pieces))
+            more = rest.split(b"\n")
+            self.pieces = [more.pop()]
+            self.whole.extend(more)
+
+    def unfinished(self):
+        """What came after the last newline."""
+        rest, self.pieces = b"".join(self.pieces), []
+        return rest
+
+
+class Connection(object):
+    """One connection to a server's master port."""
+
+    def __init__(self, host, port, until):
+        self.lines = Lines()
+        self.ended = None
+        self.broadcasts = 0     # sent since the last reply: each may yet be refused
+        self.socket = socket.create_connection((host, port), max(0.001, until - now()))
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if PY2:
+            import fcntl
+            fcntl.fcntl(self.socket, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+    def close(self):
+        self.ended = self.ended or Gone("the connection was closed")
+        self.socket.close()
+
+    def fill(self):
+        """Takes in what has come, without waiting."""
+        try:
+            data = again(self.socket.recv, RECV_BYTES)
+        except socket.error as error:
+            if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
+                self.ended = Gone(os.strerror(error.errno), self.lines.unfinished())
+            return
+        if data:
+            self.lines.feed(data)
+        else:
+            self.ended = Gone("it closed the connection", self.lines.unfinished())
+
+    def send(self, data, until):
+        """Sends all of `data`; reads meanwhile, so that no server waits for us."""
+        data = memoryview(data)
+        while len(data):
+            if self.ended:
+                raise self.ended
+            readable, writable = ready([self.socket], [self.socket], until)
+            if readable:
+                self.fill()
+            elif writable:
+                try:
+                    data = data[again(self.socket.send, data):]
+                except socket.error as error:
+                    if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
+                        self.ended = Gone(os.strerror(error.errno))
+
+    def line(self, until):
+        """The next line, without its newline."""
+        while not self.lines.whole:
+            if self.ended:
+                raise self.ended
+            ready([self.socket], [], until)
+            self.fill()
+        return self.lines.whole.popleft()
+
+
+class Server(object):
+    """One server process and the master's two connections to it.
+
+    Commands go over one; the master's own questions, whose replies nobody
+    shall see, over the other, the probe.
+    """
+
+    def __init__(self, pid, host, port, process):
+        self.pid = pid
+        self.address = (host, port)
+        self.process = process
+        self.command = None
+        self.probe = None
+
+    def connection(self, kind, until):
+        """The open connection of that kind, made anew if there is none."""
+        held = getattr(self, kind)
+        if held is None or held.ended:
+            held = Connection(self.address[0], self.address[1], until)
+            setattr(self, kind, held)
+        return held
+
+    def drop(self, kind):
+        held = getattr(self, kind)
+        if held is not None:
+            held.close()
+            setattr(self, kind, None)
+
+    def signal(self, which):
+        try:
+            os.killpg(self.process.pid, which)
+        except OSError as error:
+            if error.errno not in (errno.ESRCH, errno.EPERM):
+                raise
+
+    def end(self):
+        status = self.process.poll()
+        return "signal %d" % -status if status < 0 else "status %d" % status
+
+
+def views(servers, until):
+    """What each server believes alive: {id: set of ids}, or None without an answer."""
+    answers = {}
+    for server in servers:
+        try:
+            server.connection("probe", until).send(b"alive\n", until)
+        except (Gone, TimeUp, socket.error):
+            server.drop("probe")
+    for server in servers:
+        answers[server.pid] = None
+        if server.probe is None:
+            continue
+        try:
+            match = re.match(br"alive ([0-9,]+)\s*\Z", server.probe.line(until))
+            if match:
+                answers[server.pid] = set(int(i) for i in match.group(1).split(b",") if i)
+        except (Gone, TimeUp):
+            # A late answer must not be taken for that of the next question.
+            server.drop("probe")
+    return answers
+
+
+def poll(condition, until):
+    """Waits for `condition()`, in pauses that double; False past `until`."""
+    pause = FIRST_PAUSE
+    while not condition():
+        left = until - now()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, LAST_PAUSE)
+    return True
+
+
+def names(pids):
+    pids = sorted(pids)
+    return "server%s %s" % ("s"[len(pids) == 1:], ", ".join(str(pid) for pid in pids))
+
+
+class Master(object):
+    """The grid as this run knows it."""
+
+    def __init__(self, options):
+        self.host = os.environ.get("CHATROOM_HOST") or "127.0.0.1"
+        self.options = options
+        self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self.servers = {}
+        self.status = 0
+        self.out = getattr(sys.stdout, "buffer", sys.stdout)
+        self.err = getattr(sys.stderr, "buffer", sys.stderr)
+        self.began = now()
+        self.deadline = self.began + options.timeout
+
+    # What is said
+
+    def say(self, *words):
+        for line in words:
+            self.err.write((line if isinstance(line, bytes) else line.encode("utf-8")) + b"\n")
+        self.err.flush()
+
+    def fail(self, words, hint=""):
+        self.status = self.status or 1
+        self.say(words, *(["  " + hint] if hint else []))
+
+    def debug(self, words):
+        if self.options.debug:
+            self.say(("[%9.3f] " % (now() - self.began)).encode("ascii") + words)
+
+    # The run
+
+    def run(self, lines):
+        """Takes every command of `lines`, then ends the grid; the exit status."""
+        forced = True
+        try:
+            for line in lines(self):
+                if not line.strip(BLANKS):
+                    continue
+                self.debug(line.strip(BLANKS))
+                if self.interactive:
+                    self.deadline = now() + self.options.timeout
+                if not self.obey(line):
+                    break
+            self.settle()
+            forced = False
+        except TimeUp:
+            self.fail("Timeout!", "the run took more than %g s" % self.options.timeout)
+        except KeyboardInterrupt:
+            self.status = 128 + signal.SIGINT
+        except Signalled as told:
+            self.status = 128 + told.number
+        except (IOError, OSError) as error:
+            if error.errno != errno.EPIPE:
+                raise
+            self.status = 1     # nobody reads our output any more
+        finally:
+            self.stop(forced)
+        self.debug(b"Goodbye :)")
+        return self.status
+
+    def obey(self, line):
+        """Does one command; False after an `exit`."""
+        try:
+            command = parse(line)
+            if command.verb == "exit":
+                return False
+            getattr(self, command.verb)(command)
+        except LabError as error:
+            self.fail(error.words, error.hint)
+        except TimeUp:
+            if not self.interactive:
+                raise
+            self.fail("Timeout!", "no answer within %g s" % self.options.timeout)
+        return True
+
+    def sleep(self, command):
+        end = now() + command.ms / 1000.0
+        time.sleep(max(0, min(end, self.deadline) - now()))
+        if end > self.deadline:
+            raise TimeUp()
+
+    def limit(self, seconds):
+        return min(now() + seconds, self.deadline)
+
+    def running(self):
+        """The servers whose process has not ended."""
+        return [s for _, s in sorted(self.servers.items()) if s.process.poll() is None]
+
+    def server(self, pid):
+        """The running server of that id; LabError without one."""
+        server = self.servers.get(pid)
+        if server is None:
+            raise LabError(b"Master or testcase error!",
+                           "server %d is not running: `%d start N PORT` starts it" % (pid, pid))
+        if server.process.poll() is not None:
+            self.forget(server)
+            raise LabError(b"Master or testcase error!",
+                           "server %d has ended by itself with %s" % (pid, server.end()))
+        return server
+
+    def forget(self, server):
+        server.drop("command")
+        server.drop("probe")
+        self.servers.pop(server.pid, None)
+
+    # The commands
+
+    def start(self, command):
+        pid, port = command.pid, command.port
+        held = self.servers.get(pid)
+        if held is not None:
+            if held.process.poll() is None:
+                raise LabError(("Invalid pid: %d" % pid).encode("ascii"),
+                               "server %d is already running: crash it first" % pid)
+            self.forget(held)
+        self.refuse_taken(port)
+        began = now()
+        server = Server(pid, self.host, port, self.spawn(command))
+        self.servers[pid] = server
+        unsettled = set()
+        until = self.limit(self.options.start_limit)
+
+        def operational():
+            if server.process.poll() is not None:
+                self.forget(server)
+                raise LabError(b"Master or testcase error!",
+                               "server %d ended with %s before it served: what it says of"
+                               " the reason is on standard error" % (pid, server.end()))
+            try:
+                server.connection("command", until)
+            except socket.error:
+                return False
+            running = self.running()
+            if not unsettled:
+                unsettled.update(s.pid for s in running)
+            unsettled.intersection_update(s.pid for s in running)
+            asked = [s for s in running if s.pid in unsettled]
+            wanted = set(s.pid for s in running)
+            for other, view in views(asked, until).items():
+                if view and (wanted <= view if other == pid else pid in view):
+                    unsettled.discard(other)
+            return not unsettled
+
+        if poll(operational, until):
+            self.debug(("server %d operational after %.1f ms" % (pid, (now() - began) * 1000)).encode())
+            return
+        if now() >= self.deadline:
+            raise TimeUp()
+        if server.command is None:
+            why = "it does not accept connections on port %d" % port
+        elif unsettled == set([pid]):
+            why = "it does not list every running server"
+        else:
+            why = "not listed by %s" % names(unsettled - set([pid]))
+        self.fail("server %d is not operational after %g s: %s" % (pid, self.options.start_limit, why))
+
+    def refuse_taken(self, port):
+        """A port with a listener of whatever kind would be taken for the new server."""
+        try:
+            Connection(self.host, port, self.limit(1.0)).close()
+        except socket.error:
+            return
+        word = ("Invalid port: %d" % port).encode("ascii")
+        raise LabError(word, "something already listens on %s:%d" % (self.host, port))
+
+    def spawn(self, command):
+        environment = dict(os.environ)
+        if self.options.debug:
+            environment.setdefault("CHATROOM_LOG", "info")
+        own_session = {"preexec_fn": os.setsid} if PY2 else {"start_new_session": True}
+        program = os.path.join(HERE, "process")
+        try:
+            with open(os.devnull, "r+b") as null:
+                # Our sockets close on exec, so there is no table of descriptors to walk.
+                return subprocess.Popen(
+                    [program, str(command.pid), str(command.n), str(command.port)],
+                    stdin=null, stdout=self.err.fileno() if self.options.debug else null,
+                    env=environment, close_fds=False, **own_session)
+        except OSError as error:
+            raise LabError(b"Master or testcase error!", "%s: %s" % (program, error.strerror))
+
+    def get(self, command):
+        self.ask(command.pid, b"get", b"messages")
+
+    def alive(self, command):
+        self.ask(command.pid, b"alive", b"alive")
+
+    def ask(self, pid, request, kind, show=True):
+        """Sends a request and prints its reply as it came."""
+        server = self.server(pid)
+
+        def exchange(connection):
+            connection.send(request + b"\n", self.deadline)
+            while True:
+                line = connection.line(self.deadline)
+                refused, connection.broadcasts = connection.broadcasts, max(0, connection.broadcasts - 1)
+                if line.split(b" ", 1)[0] == kind:
+                    connection.broadcasts = 0
+                    if show:
+                        self.out.write(line + b"\n")
+                        self.out.flush()
+                    return
+                # A line of another kind may refuse an earlier broadcast; with
+                # none open it is the answer to this request.
+                self.fail(b"Invalid Response: " + line)
+                if not refused:
+                    return
+
+        self.over_command(server, exchange)
+
+    def broadcast(self, command):
+        def exchange(connection):
+            connection.send(b"broadcast " + command.text + b"\n", self.deadline)
+            connection.broadcasts += 1
+
+        self.over_command(self.server(command.pid), exchange)
+
+    def over_command(self, server, exchange):
+        """Runs `exchange` over the command connection, telling how that can fail."""
+        pid = server.pid
+        try:
+            exchange(server.connection("command", self.limit(1.0)))
+        except TimeUp:
+            server.drop("command")
+            raise
+        except Gone as gone:
+            server.drop("command")
+            poll(lambda: server.process.poll() is not None, self.limit(0.1))
+            why = "the connection to server %d ended: %s" % (pid, gone)
+            if server.process.poll() is not None:
+                self.forget(server)
+                why = "server %d has ended by itself with %s" % (pid, server.end())
+            if gone.cut:
+                raise LabError(b"Invalid Response: " + gone.cut, "the reply was cut short: " + why)
+            raise LabError(b"Master or testcase error!", why)
+        except socket.error as error:
+            raise LabError(b"Master or testcase error!",
+                           "no connection to server %d on port %d: %s" % (pid, server.address[1], error))
+
+    def crash(self, command):
+        server = self.server(command.pid)
+        began = now()
+        server.signal(signal.SIGKILL)
+        again(server.process.wait)
+        self.forget(server)
+        unaware = set(s.pid for s in self.running())
+        until = self.limit(CRASH_LIMIT)
+
+        def noticed():
+            asked = [s for s in self.running() if s.pid in unaware]
+            unaware.intersection_update(s.pid for s in asked)
+            for other, view in views(asked, until).items():
+                if view and command.pid not in view:
+                    unaware.discard(other)
+            return not unaware
+
+        if poll(noticed, until):
+            self.debug(("crash of server %d noticed after %.1f ms"
+                        % (command.pid, (now() - began) * 1000)).encode())
+        elif now() >= self.deadline:
+            raise TimeUp()
+        else:
+            self.fail("server %d is still listed after %g s by %s"
+                      % (command.pid, CRASH_LIMIT, names(unaware)))
+
+    # The end
+
+    def settle(self):
+        """Learns what became of broadcasts that no later reply has vouched for."""
+        for server in list(self.servers.values()):
+            if server.command is not None and server.command.broadcasts:
+                try:
+                    self.ask(server.pid, b"alive", b"alive", show=False)
+                except LabError as error:
+                    self.fail(error.words, error.hint)
+
+    def stop(self, forced):
+        """Ends every server, kindly unless `forced`, and runs ./stopall."""
+        for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(which, signal.SIG_IGN)
+        servers = self.running()
+        for server in servers:
+            if not forced:
+                server.signal(signal.SIGTERM)
+                server.signal(signal.SIGCONT)
+        if not forced:
+            poll(lambda: all(s.process.poll() is not None for s in servers), now() + END_LIMIT)
+        for server in servers:
+            if server.process.poll() is None:
+                server.signal(signal.SIGKILL)
+                again(server.process.wait)
+            self.forget(server)
+        stopall = os.path.join(HERE, "stopall")
+        if os.access(stopall, os.X_OK):
+            subprocess.call([stopall], stdout=self.err.fileno())
+
+
+def piped(master):
+    """The lines of standard input, whatever their length, up to the deadline."""
+    lines = Lines()
+    while True:
+        while lines.whole:
+            yield lines.whole.popleft()
+        ready([0], [], master.deadline)
+        data = again(os.read, 0, RECV_BYTES)
+        if not data:
+            yield lines.unfinished()
+            return
+        lines.feed(data)
+
+
+def typed(master):
+    """The lines of a user at a terminal, with a prompt and a history."""
+    try:
+        import readline
+    except ImportError:
+        readline = None
+    path = os.path.expanduser(HISTORY)
+    try:
+        if readline:
+            readline.set_history_length(1000)
+            readline.read_history_file(path)
+    except (IOError, OSError):
+        pass    # the first session has none
+    try:
+        while True:
+            try:
+                line = raw_input("> ") if PY2 else input("> ")     # noqa: F821
+            except EOFError:
+                print()
+                return
+            except UnicodeDecodeError:
+                master.fail("Invalid command: not in the terminal's encoding, %s" % sys.stdin.encoding)
+                continue
+            yield line if PY2 else line.encode(sys.stdin.encoding, "surrogateescape")
+    finally:
+        try:
+            if readline:
+                readline.write_history_file(path)
+        except (IOError, OSError):
+            pass    # a history that cannot be kept is no reason to fail
+
+
+def seconds(text):
+    value = float(text)
+    if not 0 < value <= 10 ** 6:
+        raise ValueError(text)
+    return value
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="master.py", description="Runs a grid of chat servers by commands from standard input.",
+        epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("debug", nargs="?", choices=["debug"],
+                        help="tell on standard error what happens and when, servers included")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS",
+                        default=os.environ.get("CHATROOM_TIMEOUT") or "120",
+                        help="end with `Timeout!` after so long: the whole run, or at a"
+                             " terminal one command (default 120)")
+    parser.add_argument("--start-limit", type=seconds, metavar="SECONDS", default="3",
+                        help="how long a server has to become operational (default 3)")
+    return parser.parse_args(argv)
+
+
+def built():
+    """Builds the server where it is missing; False if that failed."""
+    build = os.path.join(HERE, "build")
+    if os.path.exists(BINARY) or not os.path.exists(build):
+        return True
+    print("master.py: target/release/chatroom is missing, so ./build runs first (once)", file=sys.stderr)
+    if subprocess.call([build], stdin=open(os.devnull), stdout=sys.stderr) == 0:
+        return True
+    print("master.py: ./build failed: what it says of the reason is above", file=sys.stderr)
+    return False
+
+
+def main(argv):
+    options = arguments(argv)
+
+    def told(which, _frame):
+        raise Signalled(which)
+
+    for which in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, told)
+    if not built():
+        return 1
+    master = Master(options)
+    return master.run(typed if master.interactive else piped)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
