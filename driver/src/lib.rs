@@ -1,1 +1,31 @@
-//! (being built)
+//! What every runtime of a [`Machine`](chatroom_core::machine::Machine) does alike: bind its
+//! doors, keep its sockets, turn readiness into calls and actions into system calls.
+//!
+//! A runtime adds only the waiting. It makes a [`Shell`], calls [`Shell::start`], and then, again
+//! and again:
+//!
+//! 1. waits for a socket, the [`Stop`], or [`Shell::deadline`];
+//! 2. tells the shell what came true: [`accept`](Shell::accept), [`readable`](Shell::readable),
+//!    [`writable`](Shell::writable), [`expire`](Shell::expire), [`stop`](Shell::stop);
+//! 3. goes through [`Shell::take_changes`], which say what to wait for from now on;
+//! 4. ends once there is a [`Shell::outcome`], with [`Shell::farewell`].
+//!
+//! Nothing here knows what travels over a connection.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod addresses;
+mod clock;
+mod error;
+mod leaving;
+mod observer;
+mod shell;
+mod socket;
+mod stop;
+
+pub use addresses::Addresses;
+pub use clock::Clock;
+pub use error::Error;
+pub use observer::{Observer, Silent};
+pub use shell::{Change, Outcome, Progress, Reads, Shell};
+pub use stop::{Stop, Stopper};
