@@ -74,6 +74,14 @@ impl Add<Span> for Time {
     }
 }
 
+/// Saturates.
+impl Add for Span {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
 /// Stops at the origin.
 impl Sub<Span> for Time {
     type Output = Self;

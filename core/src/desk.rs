@@ -1,0 +1,296 @@
+//! Where the masters stand: one connection each, with the replies owed to it. Knows no grid; what
+//! a command means is the server's business.
+
+use crate::command;
+use crate::config::Limits;
+use crate::frame::Framer;
+use crate::log::Log;
+use crate::machine::{Action, Conn, Misuse};
+use crate::news::{News, Why};
+use crate::slots::Owner;
+use crate::time::Time;
+use crate::turn::Turn;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Something owed to a master.
+#[derive(Debug)]
+enum Item {
+    Text(Vec<u8>),
+    /// A range of the log, never copied.
+    Log {
+        from: u64,
+        to: u64,
+    },
+}
+
+/// One connection of a master.
+#[derive(Debug)]
+pub(crate) struct Master {
+    pub(crate) conn: Conn,
+    since: Time,
+    pub(crate) framer: Framer,
+    /// Whether the rest of a line that was too long is being skipped.
+    pub(crate) skipping: bool,
+    /// Whether it ever gave a valid command.
+    pub(crate) valid: bool,
+    pub(crate) watching: bool,
+    /// In order; what was sent of the first is cut off it.
+    owed: VecDeque<Item>,
+    /// How much of a first text was sent.
+    sent: usize,
+    owed_text: usize,
+    owed_log: u64,
+    /// Whether the driver was told not to read.
+    pub(crate) paused: bool,
+    /// Whether it waits for slow peers.
+    pub(crate) congesting: bool,
+    /// What was read but must wait: at most one piece that a driver read.
+    pub(crate) held: Vec<u8>,
+    /// Whether it will send no more.
+    pub(crate) finished: bool,
+    sending: bool,
+}
+
+impl Master {
+    pub(crate) const fn owed(&self) -> u64 {
+        self.owed_text as u64 + self.owed_log
+    }
+
+    fn pending<'a>(&'a self, log: &'a Log) -> &'a [u8] {
+        match self.owed.front() {
+            Some(Item::Text(text)) => &text[self.sent..],
+            Some(&Item::Log { from, to }) => log.piece(from, to),
+            None => &[],
+        }
+    }
+
+    fn took(&mut self, count: usize) {
+        let empty = match self.owed.front_mut() {
+            Some(Item::Text(text)) => {
+                self.sent += count;
+                self.owed_text -= count;
+                self.sent == text.len()
+            }
+            Some(Item::Log { from, to }) => {
+                *from += count as u64;
+                self.owed_log -= count as u64;
+                from == to
+            }
+            None => false,
+        };
+        if empty {
+            self.owed.pop_front();
+            self.sent = 0;
+        }
+    }
+}
+
+/// All masters of one server.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    limits: Limits,
+    /// By slot; a slot that the mesh holds is empty here.
+    masters: Vec<Option<Master>>,
+    count: usize,
+    watchers: usize,
+    /// Masters that are not read from.
+    pub(crate) waiting: usize,
+}
+
+impl Desk {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            masters: Vec::new(),
+            count: 0,
+            watchers: 0,
+            waiting: 0,
+        }
+    }
+
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) const fn slots(&self) -> usize {
+        self.masters.len()
+    }
+
+    pub(crate) fn at(&self, slot: usize) -> Option<&Master> {
+        self.masters.get(slot)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: Conn) -> Option<&mut Master> {
+        self.masters.get_mut(conn.slot())?.as_mut()
+    }
+
+    pub(crate) fn owed(&self) -> u64 {
+        self.masters.iter().flatten().map(Master::owed).sum()
+    }
+
+    /// Takes a master, at the cost of the oldest that never gave a valid command; if all did,
+    /// takes none.
+    pub(crate) fn handle_accepted(&mut self, turn: &mut Turn) -> Option<Conn> {
+        if self.count >= self.limits.masters {
+            let idle = self.masters.iter().flatten().filter(|m| !m.valid);
+            let oldest = idle.min_by_key(|m| m.since)?.conn;
+            self.end(turn, oldest, Why::Crowded, false);
+        }
+        let conn = turn.slots.take(Owner::Desk);
+        if self.masters.len() <= conn.slot() {
+            self.masters.resize_with(conn.slot() + 1, || None);
+        }
+        self.masters[conn.slot()] = Some(Master {
+            conn,
+            since: turn.now,
+            framer: Framer::new(command::longest(self.limits.text)),
+            skipping: false,
+            valid: false,
+            watching: false,
+            owed: VecDeque::new(),
+            sent: 0,
+            owed_text: 0,
+            owed_log: 0,
+            paused: false,
+            congesting: false,
+            held: Vec::new(),
+            finished: false,
+            sending: false,
+        });
+        self.count += 1;
+        Some(conn)
+    }
+
+    pub(crate) fn end(&mut self, turn: &mut Turn, conn: Conn, why: Why, gone: bool) {
+        let Some(master) = self.masters[conn.slot()].take() else {
+            return;
+        };
+        self.count -= 1;
+        self.watchers -= usize::from(master.watching);
+        self.waiting -= usize::from(master.paused);
+        turn.end(conn, why, gone);
+        turn.tell(News::Closed { conn, why });
+    }
+
+    /// Tells the driver not to read from it.
+    pub(crate) fn pause(&mut self, turn: &mut Turn, conn: Conn) {
+        if let Some(master) = self.get_mut(conn)
+            && !master.paused
+        {
+            master.paused = true;
+            self.waiting += 1;
+            turn.act(Action::Pause(conn));
+        }
+    }
+
+    /// Tells the driver to read from it again.
+    pub(crate) fn resume(&mut self, turn: &mut Turn, conn: Conn) {
+        if let Some(master) = self.get_mut(conn)
+            && master.paused
+        {
+            master.paused = false;
+            self.waiting -= 1;
+            turn.act(Action::Resume(conn));
+        }
+    }
+
+    /// Whether it owes so much reading that nothing more is done for it.
+    pub(crate) fn stuffed(&mut self, conn: Conn) -> bool {
+        let limit = self.limits.replies as u64;
+        self.get_mut(conn).is_some_and(|m| m.owed() > limit)
+    }
+
+    /// Whether any master watches.
+    pub(crate) const fn watched(&self) -> bool {
+        self.watchers > 0
+    }
+
+    pub(crate) fn watch(&mut self, conn: Conn) {
+        if let Some(master) = self.get_mut(conn)
+            && !master.watching
+        {
+            master.watching = true;
+            self.watchers += 1;
+        }
+    }
+
+    /// Owes `text` to a master.
+    pub(crate) fn owe(&mut self, turn: &mut Turn, conn: Conn, text: &[u8]) {
+        if let Some(master) = self.get_mut(conn) {
+            if let Some(Item::Text(last)) = master.owed.back_mut() {
+                last.extend_from_slice(text);
+            } else {
+                master.owed.push_back(Item::Text(text.to_vec()));
+            }
+            master.owed_text += text.len();
+            Self::send(turn, master);
+        }
+    }
+
+    /// Owes the whole present log to a master.
+    pub(crate) fn owe_log(&mut self, turn: &mut Turn, conn: Conn, log: &Log) {
+        if let Some(master) = self.get_mut(conn)
+            && log.len() > 0
+        {
+            let (from, to) = (0, log.len());
+            master.owed.push_back(Item::Log { from, to });
+            master.owed_log += to;
+            Self::send(turn, master);
+        }
+    }
+
+    fn send(turn: &mut Turn, master: &mut Master) {
+        if !master.sending {
+            master.sending = true;
+            turn.act(Action::Send(master.conn));
+        }
+    }
+
+    /// Tells every master that watches; the line is given in pieces. One that does not keep up
+    /// is dropped.
+    pub(crate) fn tell(&mut self, turn: &mut Turn, line: &[&[u8]]) {
+        for slot in 0..self.masters.len() {
+            let Some(master) = self.masters[slot].as_ref().filter(|m| m.watching) else {
+                continue;
+            };
+            let conn = master.conn;
+            let length: usize = line.iter().map(|piece| piece.len()).sum();
+            if master.owed_text + length > self.limits.watch {
+                self.end(turn, conn, Why::FellBehind, false);
+                continue;
+            }
+            for piece in line {
+                self.owe(turn, conn, piece);
+            }
+        }
+    }
+
+    pub(crate) fn pending<'a>(&'a self, conn: Conn, log: &'a Log) -> &'a [u8] {
+        self.at(conn.slot()).map_or(&[], |m| m.pending(log))
+    }
+
+    pub(crate) fn handle_sent(
+        &mut self,
+        turn: &mut Turn,
+        conn: Conn,
+        count: usize,
+        log: &Log,
+    ) -> Result<(), Misuse> {
+        let master = self.get_mut(conn).ok_or(Misuse::Stale)?;
+        if count > master.pending(log).len() {
+            return Err(Misuse::TooMuch);
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        master.took(count);
+        if master.owed.is_empty() {
+            master.sending = false;
+            if master.finished && master.held.is_empty() {
+                self.end(turn, conn, Why::Finished, false);
+            }
+        }
+        Ok(())
+    }
+}

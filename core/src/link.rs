@@ -1,0 +1,114 @@
+//! One link: who is at its other end, when it was last heard, and what is owed to it. Knows its
+//! own state only; who else is linked is the mesh's business.
+
+use crate::frame::Framer;
+use crate::machine::Conn;
+use crate::stream::Stream;
+use crate::time::Time;
+use crate::wire;
+use alloc::vec::Vec;
+
+/// What a link knows of its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// We are dialling this peer.
+    Dialling(u32),
+    /// We dialled this peer and wait for its first line.
+    Outbound(u32),
+    /// It dialled us and has not said who it is.
+    Inbound,
+    /// A session with this peer.
+    Peer(u32),
+}
+
+/// One connection of the mesh.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: Conn,
+    pub(crate) role: Role,
+    /// When the role was taken.
+    pub(crate) since: Time,
+    /// When the last byte came in.
+    pub(crate) heard: Time,
+    pub(crate) framer: Framer,
+    /// `msg PEER `, once the peer is known: what its messages begin with.
+    pub(crate) expect: Vec<u8>,
+    /// Lines of unknown kinds so far.
+    pub(crate) skipped: u64,
+    /// Our own lines: heartbeats. They go out before the stream, and get in only when all of the
+    /// stream so far has gone out, so that they never cut a line of it.
+    own: Vec<u8>,
+    taken: usize,
+    /// How far the link has read the stream of broadcasts. Meaningful in a session.
+    pub(crate) cursor: u64,
+    /// When the transport last took bytes, or when bytes were first owed to it.
+    pub(crate) progress: Time,
+    /// Whether the driver was told that there are bytes to send, and has not sent all of them.
+    pub(crate) sending: bool,
+}
+
+impl Link {
+    pub(crate) const fn new(conn: Conn, role: Role, now: Time, longest: usize) -> Self {
+        Self {
+            conn,
+            role,
+            since: now,
+            heard: now,
+            framer: Framer::new(longest),
+            expect: Vec::new(),
+            skipped: 0,
+            own: Vec::new(),
+            taken: 0,
+            cursor: 0,
+            progress: now,
+            sending: false,
+        }
+    }
+
+    /// The peer of the session, if there is one.
+    pub(crate) const fn peer(&self) -> Option<u32> {
+        match self.role {
+            Role::Peer(peer) => Some(peer),
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => None,
+        }
+    }
+
+    /// Begins the session: from here on it reads what is broadcast.
+    pub(crate) fn name(&mut self, peer: u32, now: Time, end: u64) {
+        self.role = Role::Peer(peer);
+        self.since = now;
+        self.cursor = end;
+        self.expect = wire::msg_prefix(peer);
+    }
+
+    pub(crate) fn pending<'a>(&'a self, stream: &'a Stream) -> &'a [u8] {
+        if self.taken < self.own.len() {
+            return &self.own[self.taken..];
+        }
+        match self.role {
+            Role::Peer(_) => stream.piece(self.cursor),
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => &[],
+        }
+    }
+
+    /// Queues a line of our own; to be called only when nothing is pending.
+    pub(crate) fn push(&mut self, line: &[u8], now: Time) {
+        self.own.extend_from_slice(line);
+        self.progress = now;
+    }
+
+    /// The transport took `count` of the pending bytes. True if they were the stream's.
+    pub(crate) fn took(&mut self, count: usize, now: Time) -> bool {
+        self.progress = now;
+        if self.taken < self.own.len() {
+            self.taken += count;
+            if self.taken == self.own.len() {
+                self.own.clear();
+                self.taken = 0;
+            }
+            return false;
+        }
+        self.cursor += count as u64;
+        true
+    }
+}

@@ -1,0 +1,290 @@
+//! What a server tells people, metrics and checkers, and why a connection ended.
+
+use crate::machine::{Conn, Door, Level, Notice};
+use crate::time::Span;
+use alloc::boxed::Box;
+use core::fmt;
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A peer is up: its first valid line came in on `conn`.
+    Up {
+        /// Who.
+        peer: u32,
+        /// The link of the new session.
+        conn: Conn,
+    },
+    /// A peer is down: the session on `conn` is over.
+    Down {
+        /// Who.
+        peer: u32,
+        /// The link of the session.
+        conn: Conn,
+        /// Why.
+        why: Why,
+        /// How long nothing had come from it.
+        silence: Span,
+    },
+    /// A connection without a session ended: a dial, a nameless link, a master.
+    Closed {
+        /// Which.
+        conn: Conn,
+        /// Why.
+        why: Why,
+    },
+    /// A text went into the log. Told only with [`Config::observe`](crate::Config::observe).
+    Delivered {
+        /// Who broadcast it.
+        sender: u32,
+        /// The link it came on; none for an own one.
+        conn: Option<Conn>,
+        /// The text.
+        text: Box<str>,
+    },
+    /// A line of an unknown kind from a known peer was skipped. Told for the first, second,
+    /// fourth, eighth… of a session.
+    Skipped {
+        /// Who sent it.
+        peer: u32,
+        /// How many there were in this session.
+        count: u64,
+    },
+    /// A connection could not be accepted for want of a resource. Told once an episode.
+    Starved {
+        /// Where.
+        door: Door,
+    },
+    /// The log reached its limit of `bytes`. The server left the grid if a peer's message did
+    /// not fit.
+    LogFull {
+        /// The limit.
+        bytes: u64,
+        /// Whether it left the grid.
+        left: bool,
+    },
+    /// The server ends in good order.
+    Ending,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Why {
+    /// The other side finished in good order.
+    Finished,
+    /// The transport broke.
+    Broken,
+    /// Nothing came for the suspicion time.
+    Silent,
+    /// The same peer came back on a newer link.
+    Replaced,
+    /// A new link said nothing valid for the greeting time.
+    NoGreeting,
+    /// The dial failed.
+    Refused,
+    /// The dial took longer than the dial time.
+    DialTimeout,
+    /// It was the oldest of too many.
+    Crowded,
+    /// It fell further behind than its limit.
+    FellBehind,
+    /// A line was longer than its limit.
+    TooLong,
+    /// A line was not UTF-8.
+    NotUtf8,
+    /// A line was not of the form its kind has.
+    Malformed,
+    /// An id lay outside the grid.
+    OutsideGrid,
+    /// The line carried our own id.
+    OwnId,
+    /// The id was not the one of this link.
+    OtherId,
+    /// An id below ours came in, where only ids above ours dial.
+    ShouldNotDial,
+    /// A line of no known kind came before any identity.
+    NoIdentity,
+    /// The log is full.
+    LogFull,
+    /// The server ends.
+    Ending,
+}
+
+impl Why {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 19] = [
+        Self::Finished,
+        Self::Broken,
+        Self::Silent,
+        Self::Replaced,
+        Self::NoGreeting,
+        Self::Refused,
+        Self::DialTimeout,
+        Self::Crowded,
+        Self::FellBehind,
+        Self::TooLong,
+        Self::NotUtf8,
+        Self::Malformed,
+        Self::OutsideGrid,
+        Self::OwnId,
+        Self::OtherId,
+        Self::ShouldNotDial,
+        Self::NoIdentity,
+        Self::LogFull,
+        Self::Ending,
+    ];
+
+    /// A word for it, fit for a label of a metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Broken => "broken",
+            Self::Silent => "silent",
+            Self::Replaced => "replaced",
+            Self::NoGreeting => "no_greeting",
+            Self::Refused => "refused",
+            Self::DialTimeout => "dial_timeout",
+            Self::Crowded => "crowded",
+            Self::FellBehind => "fell_behind",
+            Self::TooLong => "too_long",
+            Self::NotUtf8 => "not_utf8",
+            Self::Malformed => "malformed",
+            Self::OutsideGrid => "outside_grid",
+            Self::OwnId => "own_id",
+            Self::OtherId => "other_id",
+            Self::ShouldNotDial => "should_not_dial",
+            Self::NoIdentity => "no_identity",
+            Self::LogFull => "log_full",
+            Self::Ending => "ending",
+        }
+    }
+
+    /// Whether the other side broke the rules.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        match self {
+            Self::TooLong
+            | Self::NotUtf8
+            | Self::Malformed
+            | Self::OutsideGrid
+            | Self::OwnId
+            | Self::OtherId
+            | Self::ShouldNotDial
+            | Self::NoIdentity => true,
+            Self::Finished
+            | Self::Broken
+            | Self::Silent
+            | Self::Replaced
+            | Self::NoGreeting
+            | Self::Refused
+            | Self::DialTimeout
+            | Self::Crowded
+            | Self::FellBehind
+            | Self::LogFull
+            | Self::Ending => false,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "the other side finished",
+            Self::Broken => "the connection broke",
+            Self::Silent => "silent for too long",
+            Self::Replaced => "it came back on a newer link",
+            Self::NoGreeting => "no valid line in time",
+            Self::Refused => "the dial failed",
+            Self::DialTimeout => "the dial took too long",
+            Self::Crowded => "the oldest of too many",
+            Self::FellBehind => "fell too far behind",
+            Self::TooLong => "a line too long",
+            Self::NotUtf8 => "a line that is not UTF-8",
+            Self::Malformed => "a malformed line",
+            Self::OutsideGrid => "an id outside the grid",
+            Self::OwnId => "our own id",
+            Self::OtherId => "an id that is not this link's",
+            Self::ShouldNotDial => "an id that ought not to dial us",
+            Self::NoIdentity => "no identity",
+            Self::LogFull => "the log is full",
+            Self::Ending => "the server ends",
+        })
+    }
+}
+
+impl Notice for News {
+    fn level(&self) -> Level {
+        match self {
+            Self::Up { .. } | Self::Ending => Level::Info,
+            Self::Down { why, .. } => match why.is_fault() || *why == Why::FellBehind {
+                true => Level::Warn,
+                false => Level::Info,
+            },
+            Self::Closed { why, .. } => {
+                if why.is_fault() || *why == Why::FellBehind || *why == Why::Crowded {
+                    Level::Info
+                } else {
+                    Level::Debug
+                }
+            }
+            Self::Delivered { .. } => Level::Debug,
+            Self::Skipped { .. } => Level::Info,
+            Self::Starved { .. } | Self::LogFull { .. } => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up { peer, conn } => write!(f, "peer {peer} up on {conn}"),
+            Self::Down {
+                peer,
+                conn,
+                why,
+                silence,
+            } => write!(
+                f,
+                "peer {peer} down on {conn}: {why}, last heard {silence} ago"
+            ),
+            Self::Closed { conn, why } => write!(f, "connection {conn} closed: {why}"),
+            Self::Delivered { sender, conn, text } => match conn {
+                Some(conn) => write!(f, "delivered {sender} on {conn}: {text}"),
+                None => write!(f, "delivered {sender}: {text}"),
+            },
+            Self::Skipped { peer, count } => {
+                write!(
+                    f,
+                    "peer {peer} sent {count} lines of an unknown kind: skipped"
+                )
+            }
+            Self::Starved { door } => write!(
+                f,
+                "no resources to accept a connection at door {}: trying again in a while",
+                door.0
+            ),
+            Self::LogFull { bytes, left: false } => {
+                write!(f, "the log is full ({bytes} bytes): broadcasts are refused")
+            }
+            Self::LogFull { bytes, left: true } => {
+                write!(f, "the log is full ({bytes} bytes): leaving the grid")
+            }
+            Self::Ending => f.write_str("ending in good order"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_number_with_a_label_of_its_own() {
+        for (i, why) in Why::ALL.iter().enumerate() {
+            assert_eq!(*why as usize, i);
+            assert!(Why::ALL[..i].iter().all(|w| w.label() != why.label()));
+        }
+    }
+}

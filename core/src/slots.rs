@@ -1,0 +1,67 @@
+//! Who holds which slot: the table behind every handle of a connection.
+
+use crate::machine::{Conn, Misuse};
+use alloc::vec::Vec;
+
+/// Which layer a connection belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Mesh,
+    Desk,
+}
+
+/// Gives out handles: dense slots, each with the number of its users so far.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    table: Vec<(u32, Option<Owner>)>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    pub(crate) fn take(&mut self, owner: Owner) -> Conn {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.table.push((0, None));
+                self.table.len() as u32 - 1
+            }
+        };
+        let entry = &mut self.table[slot as usize];
+        entry.1 = Some(owner);
+        Conn::new(slot, entry.0)
+    }
+
+    /// Who owns `conn`.
+    pub(crate) fn owner(&self, conn: Conn) -> Result<Owner, Misuse> {
+        match self.table.get(conn.slot()) {
+            Some(&(generation, Some(owner))) if generation == conn.generation() => Ok(owner),
+            Some(_) | None => Err(Misuse::Stale),
+        }
+    }
+
+    /// Frees the slot of `conn`, whose handle is dead from now on.
+    pub(crate) fn release(&mut self, conn: Conn) {
+        debug_assert!(self.owner(conn).is_ok());
+        let entry = &mut self.table[conn.slot()];
+        entry.0 = entry.0.wrapping_add(1);
+        entry.1 = None;
+        self.free.push(conn.slot() as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_slot_does_not_answer_to_its_old_handle() {
+        let mut slots = Slots::default();
+        let old = slots.take(Owner::Mesh);
+        slots.release(old);
+        let new = slots.take(Owner::Desk);
+        assert_eq!(old.slot(), new.slot());
+        assert_eq!(slots.owner(old), Err(Misuse::Stale));
+        assert_eq!(slots.owner(new), Ok(Owner::Desk));
+        assert_eq!(slots.owner(Conn::new(9, 0)), Err(Misuse::Stale));
+    }
+}
