@@ -232,9 +232,10 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         machine.min(self.leaving.sweep_at().unwrap_or(never))
     }
 
-    /// What changed since the last time. As a rule nothing.
-    pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + use<M, O> {
-        std::mem::take(&mut self.changes).into_iter()
+    /// What changed since the last time, in order; `None` if nothing did, as after most calls.
+    /// Ask again after calls that were made because of it.
+    pub fn take_changes(&mut self) -> Option<Vec<Change>> {
+        (!self.changes.is_empty()).then(|| std::mem::take(&mut self.changes))
     }
 
     /// Accepts who waits at `door`, a bounded number.
@@ -267,13 +268,18 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         self.drain(now);
     }
 
-    /// Gives up a connection that the runtime cannot serve (no thread, no memory for it).
+    /// Gives up a connection that broke, or that the runtime cannot serve (no thread, no memory).
     pub fn abandon(&mut self, conn: Conn) {
         let now = self.clock.now();
-        if self.seat(conn).is_some_and(|s| s.stage != Stage::Dialling) {
-            self.lose(now, conn);
-            self.drain(now);
+        match self.seat(conn).map(|seat| seat.stage) {
+            Some(Stage::Dialling) => {
+                self.unsit(conn);
+                used(self.machine.handle_dialled(now, conn, Dialled::Failed));
+            }
+            Some(Stage::Open | Stage::Finished) => self.lose(now, conn),
+            None => return,
         }
+        self.drain(now);
     }
 
     /// Does what the clock says is due, which may be nothing.
