@@ -123,7 +123,7 @@ def parse(line):
         return Command(verb.decode("ascii"), pid)
     if verb == b"broadcast" and text:
         return Command("broadcast", pid, text=text)
-    fields = re.split(br"\s+", text) if text and verb == b"start" else []
+    fields = re.split(br"\s+", text.strip(BLANKS)) if text and verb == b"start" else []
     if len(fields) != 2:
         raise wrong
     n = number(fields[0], 1, 10 ** 9)
