@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 3] = ["driver", "runtime-std", "runtime-smol"];
 
 /// All that they may build on.
-const DEPENDENCIES: [&str; 7] = [
+const DEPENDENCIES: [&str; 8] = [
     "chatroom-core",
     "chatroom-driver",
     "rustix",
     "socket2",
     "smol",
     "async-io",
+    "parking_lot",
     "signal-hook",
 ];
 
@@ -82,7 +83,8 @@ fn code(text: &str) -> String {
         Some(comment) => &line[..comment],
         None => line,
     });
-    lines.collect::<Vec<_>>().join("\n")
+    // The standard library's word for the other end of a socket.
+    lines.collect::<Vec<_>>().join("\n").replace("peer_addr", "")
 }
 
 /// The words in `code`, cut at underscores and capitals, in lower case.

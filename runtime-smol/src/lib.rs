@@ -1,1 +1,66 @@
-//! (being built)
+//! A [`Machine`] on smol and async-io: one thread for all its sockets.
+//!
+//! The sockets are watched by one epoll instance of our own (`watch`), and async-io waits for
+//! that: one registration, one task, however many connections there are. A task and a
+//! registration for each would cost two thread switches for every message that arrives.
+//!
+//! Every turn: what is ready is read, a bounded amount; then the clock is asked whether the
+//! machine's timeout has come; then the task waits for the next socket or the alarm. All rules
+//! about sockets and about the order of calls are in `chatroom-driver`.
+
+#![forbid(unsafe_code)]
+
+mod alarm;
+mod watch;
+
+use alarm::Alarm;
+use chatroom_core::machine::Machine;
+use chatroom_driver::{Addresses, Error, Observer, Outcome, Reads, Shell, Stop};
+use smol::LocalExecutor;
+use smol::future;
+use watch::Watch;
+
+/// Runs `machine` until it halts. Blocks the calling thread, which does all the work; async-io
+/// adds a thread of its own that waits.
+///
+/// # Errors
+/// When a door can't be listened on or the system denies what a runtime needs. Nothing that
+/// happens on a connection is an error.
+pub fn run<M: Machine, O: Observer<M>>(
+    machine: M,
+    addresses: Addresses,
+    observer: O,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    let mut shell = Shell::new(machine, addresses, observer, Reads::Ready)?;
+    // Not `smol::block_on`: it would take turns with async-io's thread at waiting, and each
+    // change of hands costs more than being woken by that thread does.
+    future::block_on(LocalExecutor::new().run(serve(&mut shell, stop)))
+}
+
+async fn serve<M: Machine, O: Observer<M>>(
+    shell: &mut Shell<M, O>,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    let mut watch = Watch::new(shell, stop)?;
+    let mut alarm = Alarm::new(shell.clock());
+    shell.start();
+    watch.follow(shell);
+    loop {
+        let more = watch.turn(shell)?;
+        shell.expire();
+        watch.follow(shell);
+        if let Some(outcome) = shell.outcome() {
+            // Whoever comes now is turned away rather than left waiting.
+            drop(watch);
+            shell.farewell();
+            return Ok(outcome);
+        }
+        if more {
+            future::yield_now().await;
+        } else {
+            alarm.set(shell.deadline());
+            future::or(watch.ready(), alarm.ring()).await?;
+        }
+    }
+}
