@@ -350,7 +350,7 @@ impl ChatServer {
                     self.chat
                         .desk
                         .end(&mut self.turn, conn, Why::Finished, false);
-                } else if !stuffed {
+                } else if !stuffed && !master.finished {
                     self.chat.desk.resume(&mut self.turn, conn);
                 }
             }
