@@ -41,7 +41,8 @@ class Bench(unittest.TestCase):
     def environment(self, modes="", **more):
         held = dict((name, value) for name, value in os.environ.items()
                     if not name.startswith("CHATROOM_"))
-        return dict(held, CHATROOM_HOST=self.host, FAKE_FOLDER=self.grid, FAKE_MODES=modes, **more)
+        held.update(CHATROOM_HOST=self.host, FAKE_FOLDER=self.grid, FAKE_MODES=modes)
+        return dict(held, **more)
 
     def run_tool(self, tool, arguments, script=b"", modes="", **more):
         """Runs a tool to its end: its status, standard output and standard error."""
