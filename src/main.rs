@@ -1,2 +1,51 @@
-//! The one binary.
-fn main() {}
+//! The one binary: what the command line asks for, handed to the subcommand's own file.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod failure;
+mod logging;
+mod observer;
+mod settings;
+mod signals;
+
+use clap::Parser;
+use commands::Command;
+use std::process::ExitCode;
+
+/// A chat over a full mesh of servers, in FIFO order.
+///
+/// Every server holds one link to every other, and talks to masters on a port of its own. A
+/// broadcast reaches every server that is up, and the messages of one server arrive everywhere in
+/// the order they were sent.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chatroom",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+#[command(after_long_help = "\
+EXAMPLE
+    A grid of two, each server with a master port of its own:
+
+        chatroom serve 0 2 10000 &
+        chatroom serve 1 2 10001 &
+        printf 'broadcast hello\\nget\\n' | nc -q1 127.0.0.1 10000
+
+EXIT STATUS
+    0  ended in good order
+    1  could not do what was asked
+    2  the command line is wrong
+    3  crashed because a master said so")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.run() {
+        Ok(status) => status,
+        Err(failure) => failure.report(),
+    }
+}

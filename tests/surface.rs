@@ -12,6 +12,7 @@ const CRATES: [&str; 3] = ["driver", "runtime-std", "runtime-smol"];
 const DEPENDENCIES: [&str; 8] = [
     "chatroom-core",
     "chatroom-driver",
+    "parking_lot",
     "rustix",
     "socket2",
     "smol",
@@ -84,7 +85,10 @@ fn code(text: &str) -> String {
         None => line,
     });
     // The standard library's word for the other end of a socket.
-    lines.collect::<Vec<_>>().join("\n").replace("peer_addr", "")
+    lines
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("peer_addr", "")
 }
 
 /// The words in `code`, cut at underscores and capitals, in lower case.

@@ -1,9 +1,10 @@
 //! The system calls on one socket. Sends never block, whatever the socket's mode.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 /// Connections that wait to be accepted, before the system turns more away.
@@ -45,7 +46,7 @@ pub(crate) fn dial(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
     socket.set_tcp_nodelay(true)?;
     let stands = match socket.connect(&address.into()) {
         Ok(()) => true,
-        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => false,
+        Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
         Err(e) => return Err(e),
     };
     Ok((socket.into(), stands))
@@ -54,9 +55,9 @@ pub(crate) fn dial(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
 /// Whether a connection that was begun stands by now.
 pub(crate) fn dialled(socket: &TcpStream) -> Came<()> {
     match socket.take_error() {
-        Ok(None) => match socket.peer_addr() {
+        Ok(None) => match rustix::net::getpeername(socket) {
             Ok(_) => Came::Done(()),
-            Err(e) if e.kind() == ErrorKind::NotConnected => Came::Blocked,
+            Err(Errno::NOTCONN) => Came::Blocked,
             Err(_) => Came::Broken,
         },
         Ok(Some(_)) | Err(_) => Came::Broken,
@@ -69,9 +70,9 @@ pub(crate) fn send(socket: &TcpStream, bytes: &[u8]) -> Came<usize> {
         match rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(0) => return Came::Blocked,
             Ok(count) => return Came::Done(count),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             // Without buffers the system says so instead of "would block"; both pass.
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => return Came::Blocked,
+            Err(Errno::AGAIN | Errno::NOBUFS) => return Came::Blocked,
             Err(_) => return Came::Broken,
         }
     }
@@ -82,8 +83,8 @@ pub(crate) fn receive(socket: &TcpStream, buffer: &mut [u8]) -> Came<usize> {
     loop {
         match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((count, _)) => return Came::Done(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return Came::Blocked,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Came::Blocked,
             Err(_) => return Came::Broken,
         }
     }

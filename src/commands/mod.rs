@@ -1,0 +1,24 @@
+//! The subcommands, one file each.
+
+mod completions;
+mod serve;
+
+use crate::failure::Failure;
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Box<serve::Serve>),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Serve(serve) => serve.run(),
+            Self::Completions(completions) => Ok(completions.run()),
+        }
+    }
+}

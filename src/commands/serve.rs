@@ -1,0 +1,249 @@
+//! `chatroom serve`: one server of a grid, until a signal or a crash ends it.
+
+use crate::failure::Failure;
+use crate::logging::{self, Verbosity};
+use crate::observer::Reporter;
+use crate::settings::{self, Settings};
+use crate::signals;
+use chatroom_core::{ChatServer, Config, LINKS, MASTERS, Machine, News};
+use chatroom_driver::{Addresses, Error, Outcome, Stop};
+use clap::{Args, ValueEnum};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The least port that a master may be given: below it lie the links of the largest grid.
+const LEAST_MASTER_PORT: u16 = 10_000;
+/// The exit status after a master's `crash`.
+const CRASHED: i32 = 3;
+
+/// Run one server of a grid.
+///
+/// Server ID of N listens for the servers above it on port BASE + ID, dials those below it, and
+/// takes commands from masters on PORT: `get`, `alive`, `broadcast TEXT`, `crash` and `watch`, one
+/// a line. It runs until SIGINT or SIGTERM, on which it sends what it has accepted and ends.
+///
+/// Every option can also be given by the environment variable that is named with it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    Server 1 of a grid of 3, on another address, telling on standard error who comes and goes:
+
+        chatroom serve 1 3 10001 --host 127.0.0.2 --log info
+
+EXIT STATUS
+    0  ended by SIGINT or SIGTERM, in good order
+    1  a port is taken, or the system denied something
+    2  the command line is wrong
+    3  a master said `crash`")]
+pub(crate) struct Serve {
+    /// The server's id, from 0.
+    id: u32,
+    /// How many servers the grid has.
+    #[arg(value_name = "N")]
+    servers: u32,
+    /// Where masters connect: 10000 or above.
+    #[arg(value_name = "PORT")]
+    master_port: u16,
+
+    /// What the server runs on: threads, or one thread with an event loop.
+    #[arg(long, env = "CHATROOM_RUNTIME", value_enum, default_value = "std")]
+    runtime: Runtime,
+    /// The address of every server of the grid, and of the master port.
+    ///
+    /// An address that is not a loopback address also takes --expose.
+    #[arg(
+        long,
+        env = "CHATROOM_HOST",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1"
+    )]
+    host: IpAddr,
+    /// Allow an address that other machines can reach.
+    ///
+    /// Nothing is encrypted and nobody is asked who they are: whoever can reach the ports can
+    /// read every message, broadcast in any server's name, and crash the server.
+    #[arg(long, env = "CHATROOM_EXPOSE")]
+    expose: bool,
+    /// The link port of server 0; server ID listens on BASE + ID.
+    #[arg(
+        long,
+        env = "CHATROOM_BASE_PORT",
+        value_name = "BASE",
+        default_value_t = 3000
+    )]
+    base_port: u16,
+    /// How much to log on standard error.
+    #[arg(
+        long,
+        env = "CHATROOM_LOG",
+        value_name = "LEVEL",
+        value_enum,
+        default_value = "warn"
+    )]
+    log: Verbosity,
+    /// Decides the jitter of the dials.
+    #[arg(long, env = "CHATROOM_SEED", default_value_t = 0)]
+    seed: u64,
+    /// Record every call into the protocol and its outputs in FILE.
+    ///
+    /// FILE must not exist; if it is a directory, a new file is made in it.
+    #[arg(long, env = "CHATROOM_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a server runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Runtime {
+    /// A thread for each connection.
+    Std,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let config = self.config()?;
+        let addresses = self.addresses()?;
+        let server = ChatServer::new(config.clone()).map_err(misfit)?;
+        let stop = signals::stop()
+            .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), "try again"))?;
+        let log = logging::begin(self.log);
+        let outcome = match &self.record {
+            None => self.drive(server, addresses, &stop),
+            Some(path) => {
+                let recorder = record(server, &config, path)?;
+                self.drive(recorder, addresses, &stop)
+            }
+        };
+        match outcome {
+            Ok(Outcome::Done) => {
+                drop(log);
+                Ok(ExitCode::SUCCESS)
+            }
+            Ok(Outcome::Crash) => std::process::exit(CRASHED),
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    fn drive<M>(&self, machine: M, addresses: Addresses, stop: &Stop) -> Result<Outcome, Error>
+    where
+        M: Machine<Notice = News> + Send,
+    {
+        let reporter = Reporter::new(self.id);
+        match self.runtime {
+            Runtime::Std => chatroom_runtime_std::run(machine, addresses, reporter, stop),
+        }
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let mut config = Config::new(self.id, self.servers);
+        config.seed = self.seed;
+        self.settings.apply(&mut config);
+        config.check().map_err(misfit)?;
+        Ok(config)
+    }
+
+    fn addresses(&self) -> Result<Addresses, Failure> {
+        if self.master_port < LEAST_MASTER_PORT {
+            return Err(Failure::usage(
+                format!(
+                    "master port {}: expected {LEAST_MASTER_PORT} to 65535",
+                    self.master_port
+                ),
+                "the ports below are for the links between servers",
+            ));
+        }
+        if !self.host.is_loopback() && !self.expose {
+            return Err(Failure::usage(
+                format!("{} can be reached from other machines", self.host),
+                "give --expose if you mean it; `chatroom serve --help` says what it means",
+            ));
+        }
+        let links = u32::from(self.base_port)..u32::from(self.base_port) + self.servers;
+        if links.end > 1 << 16 {
+            return Err(Failure::usage(
+                format!(
+                    "the link port of server {} would be {}",
+                    self.servers - 1,
+                    links.end - 1
+                ),
+                "ports end at 65535: take a smaller --base-port",
+            ));
+        }
+        if links.contains(&u32::from(self.master_port)) {
+            return Err(Failure::usage(
+                format!(
+                    "master port {} is also the link port of server {}",
+                    self.master_port,
+                    u32::from(self.master_port) - links.start
+                ),
+                "take another port, or another --base-port",
+            ));
+        }
+        let places: Vec<_> = links
+            .map(|port| SocketAddr::new(self.host, port as u16))
+            .collect();
+        let mut doors = [places[self.id as usize]; 2];
+        doors[usize::from(LINKS.0)] = places[self.id as usize];
+        doors[usize::from(MASTERS.0)] = SocketAddr::new(self.host, self.master_port);
+        Ok(Addresses {
+            doors: doors.to_vec(),
+            places,
+        })
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        match error {
+            Error::Bind {
+                door,
+                address,
+                cause,
+            } if cause.kind() == ErrorKind::AddrInUse => {
+                let whose = if *door == MASTERS {
+                    "the master port"
+                } else {
+                    "the link port"
+                };
+                Failure::denied(
+                    format!("{address}, {whose} of server {}, is taken", self.id),
+                    "end the server that runs there (./stopall), or give another port, --base-port or --host",
+                )
+            }
+            Error::Bind { .. } => Failure::denied(error, "is that an address of this machine?"),
+            Error::System { .. } => Failure::denied(
+                error,
+                "look at the limits of processes and descriptors (ulimit -a)",
+            ),
+        }
+    }
+}
+
+/// A value that the protocol cannot work with.
+fn misfit(error: impl std::fmt::Display) -> Failure {
+    Failure::usage(error, "`chatroom serve --help` tells what each value means")
+}
+
+/// The machine with a recorder around it.
+fn record(
+    server: ChatServer,
+    config: &Config,
+    path: &std::path::Path,
+) -> Result<impl Machine<Notice = News> + Send + use<>, Failure> {
+    let stem = format!("server-{}", config.id);
+    chatroom_record::create(path, &stem)
+        .and_then(|(file, _)| {
+            let header = settings::header(config);
+            chatroom_record::record(server, file, header.as_bytes(), |error| {
+                tracing::error!(%error, "the recording ends here");
+            })
+        })
+        .map_err(|e| {
+            Failure::denied(
+                format!("cannot record in {}: {e}", path.display()),
+                "give a file that does not exist yet, in a directory that does",
+            )
+        })
+}

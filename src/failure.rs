@@ -1,0 +1,37 @@
+//! Why a command ends without having done what was asked, as a person reads it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// One sentence, a hint, and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    sentence: String,
+    hint: String,
+    status: u8,
+}
+
+impl Failure {
+    /// The command line is wrong.
+    pub(crate) fn usage(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self {
+            sentence: sentence.to_string(),
+            hint: hint.to_string(),
+            status: 2,
+        }
+    }
+
+    /// The command line is right, the machine does not allow it.
+    pub(crate) fn denied(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self {
+            status: 1,
+            ..Self::usage(sentence, hint)
+        }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("error: {}\nhint: {}", self.sentence, self.hint);
+        ExitCode::from(self.status)
+    }
+}
