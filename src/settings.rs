@@ -15,7 +15,7 @@ macro_rules! settings {
             $(
                 #[doc = $help]
                 #[arg(
-                    long = $long, env = $env, value_name = "MAX", help_heading = "Limits",
+                    id = $long, long = $long, env = $env, value_name = "MAX", help_heading = "Limits",
                     default_value_t = Limits::default().$limit
                 )]
                 $limit: $kind,
@@ -23,7 +23,7 @@ macro_rules! settings {
             $(
                 #[doc = $time_help]
                 #[arg(
-                    long = $time_long, env = $time_env, value_name = "MS", help_heading = "Times",
+                    id = $time_long, long = $time_long, env = $time_env, value_name = "MS", help_heading = "Times",
                     default_value_t = Times::default().$time.as_micros() / 1000
                 )]
                 $time: u64,

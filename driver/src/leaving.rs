@@ -4,11 +4,13 @@
 //! had not read yet. So a closed socket says that it is finished and is kept for a moment, its
 //! input thrown away, until the peer finishes too.
 
+use crate::Clock;
 use crate::socket::{self, Came};
 use chatroom_core::time::{Span, Time};
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many are kept; the oldest goes when one more comes.
 const MOST: usize = 64;
@@ -17,11 +19,15 @@ const STAY: Span = Span::from_millis(500);
 /// How often input is thrown away.
 const SWEEP: Span = Span::from_millis(20);
 
+/// A silence after which nothing more is expected.
+const QUIET: Span = Span::from_millis(25);
+
 /// The sockets on their way out, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Leaving {
     sockets: VecDeque<(Arc<TcpStream>, Time)>,
     sweep_at: Time,
+    heard_at: Time,
 }
 
 impl Leaving {
@@ -53,7 +59,11 @@ impl Leaving {
         self.sockets.retain(|(socket, until)| {
             let goes_on = match socket::receive(socket, buffer) {
                 Came::Done(0) | Came::Broken => false,
-                Came::Done(_) | Came::Blocked => now < *until,
+                Came::Done(_) => {
+                    self.heard_at = now;
+                    now < *until
+                }
+                Came::Blocked => now < *until,
             };
             if !goes_on {
                 socket::end(socket);
@@ -62,13 +72,18 @@ impl Leaving {
         });
     }
 
-    /// Makes a sweep due now.
-    pub(crate) fn hasten(&mut self, now: Time) {
-        self.sweep_at = self.sweep_at.min(now);
-    }
-
-    /// Lets go of all of them.
-    pub(crate) fn end(&mut self) {
+    /// Sweeps often, until every socket is finished, all were quiet for a moment, or `most` has
+    /// passed; then lets go of all of them.
+    pub(crate) fn wait(&mut self, clock: Clock, most: Span, buffer: &mut [u8]) {
+        let begin = clock.now();
+        self.heard_at = begin;
+        let mut now = begin;
+        while !self.sockets.is_empty() && now < begin + most && now < self.heard_at + QUIET {
+            std::thread::sleep(Duration::from_millis(1));
+            now = clock.now();
+            self.sweep_at = now;
+            self.sweep(now, buffer);
+        }
         for (socket, _) in self.sockets.drain(..) {
             socket::end(&socket);
         }

@@ -9,7 +9,6 @@ use chatroom_core::time::{Span, Time};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Bytes read in one call, from one connection.
 const READ: usize = 64 * 1024;
@@ -309,7 +308,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
     /// Closes what is left after the end of the run. After [`Outcome::Done`] peers get a moment
     /// (at most 250 ms) to take what was sent to them.
     pub fn farewell(&mut self) {
-        let mut now = self.clock.now();
+        let now = self.clock.now();
         self.doors.clear();
         for slot in 0..self.seats.len() {
             if let Some(seat) = self.seats[slot].take() {
@@ -321,14 +320,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 }
             }
         }
-        let until = now + FAREWELL;
-        while let Some(at) = self.leaving.sweep_at().filter(|_| now < until) {
-            std::thread::sleep(self.clock.until(at).min(Duration::from_millis(5)));
-            now = self.clock.now();
-            self.leaving.hasten(now);
-            self.leaving.sweep(now, &mut self.buffer);
-        }
-        self.leaving.end();
+        self.leaving.wait(self.clock, FAREWELL, &mut self.buffer);
     }
 
     fn seat(&self, conn: Conn) -> Option<&Seat> {
