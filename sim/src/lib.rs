@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod names;
+mod net;
 pub mod observer;
 pub mod plan;
 pub mod random;
