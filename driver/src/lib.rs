@@ -22,6 +22,8 @@ mod observer;
 mod shell;
 mod socket;
 mod stop;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use addresses::Addresses;
 pub use clock::Clock;

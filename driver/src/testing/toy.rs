@@ -1,0 +1,360 @@
+//! A machine that is just enough to move bytes in every way a runtime must allow.
+
+use chatroom_core::machine::{
+    Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
+    Timeout,
+};
+use chatroom_core::time::{Span, Time};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Where what comes in goes out again.
+pub const ECHO: Door = Door(0);
+/// Where bytes pour out, `0, 1, … 250, 0, …`, unasked.
+pub const FLOOD: Door = Door(1);
+/// Echoes owed from which on nothing more is read.
+const HIGH: usize = 256 * 1024;
+/// Bytes of a flood that are made at a time.
+const PIECE: usize = 251 * 1024;
+/// How long a shutdown goes on writing.
+const GRACE: Span = Span::from_millis(300);
+
+/// What a toy does besides echoing.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whom it dials in the beginning.
+    pub dial: Option<Place>,
+    /// How many bytes it pours out at [`FLOOD`].
+    pub flood: usize,
+    /// How long a connection may be silent.
+    pub silence: Option<Span>,
+    /// How many connections it has before it shuts the doors.
+    pub most: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            dial: None,
+            flood: 0,
+            silence: None,
+            most: usize::MAX,
+        }
+    }
+}
+
+/// What a toy tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Told {
+    Accepted(Door),
+    Dialled(Dialled),
+    Bytes(usize),
+    Lost(Loss),
+    Silent,
+    Paused,
+    Resumed,
+    Shut,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl Notice for Told {
+    fn level(&self) -> Level {
+        Level::Info
+    }
+}
+
+/// The machine.
+///
+/// It echoes, up to a limit at which it pauses; says `so long` to `bye` and closes; crashes when
+/// told `crash`; closes who is silent; closes who finished, once all is sent.
+#[derive(Debug)]
+pub struct Toy {
+    plan: Plan,
+    slots: Vec<Slot>,
+    actions: VecDeque<Action<Told>>,
+    shut: bool,
+    ending: Option<Time>,
+    halted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    used: bool,
+    open: bool,
+    /// What is owed, from `sent` on.
+    owed: Vec<u8>,
+    sent: usize,
+    /// What is left of a flood.
+    flood: usize,
+    paused: bool,
+    /// To be closed once nothing is owed.
+    last: bool,
+    heard: Time,
+}
+
+impl Toy {
+    /// A toy with a plan.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            slots: Vec::new(),
+            actions: VecDeque::new(),
+            shut: false,
+            ending: None,
+            halted: false,
+        }
+    }
+
+    fn take(&mut self, now: Time, open: bool) -> Conn {
+        let free = self.slots.iter().position(|slot| !slot.used);
+        let at = free.unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let generation = self.slots[at].generation;
+        self.slots[at] = Slot {
+            generation,
+            used: true,
+            open,
+            heard: now,
+            ..Slot::default()
+        };
+        self.mind_doors();
+        Conn::new(u32::try_from(at).expect("few slots"), generation)
+    }
+
+    fn free(&mut self, conn: Conn) {
+        let slot = &mut self.slots[conn.slot()];
+        slot.used = false;
+        slot.open = false;
+        slot.owed = Vec::new();
+        slot.generation += 1;
+        self.mind_doors();
+    }
+
+    fn close(&mut self, conn: Conn) {
+        self.actions.push_back(Action::Close(conn));
+        self.free(conn);
+    }
+
+    fn mind_doors(&mut self) {
+        let full = self.slots.iter().filter(|slot| slot.used).count() >= self.plan.most;
+        if full != self.shut {
+            self.shut = full;
+            for door in [ECHO, FLOOD] {
+                self.actions.push_back(if full {
+                    Action::Shut(door)
+                } else {
+                    Action::Open(door)
+                });
+            }
+            if full {
+                self.tell(Told::Shut);
+            }
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.actions.push_back(Action::Notice(told));
+    }
+
+    fn slot(&mut self, conn: Conn) -> Result<&mut Slot, Misuse> {
+        let slot = self.slots.get_mut(conn.slot()).ok_or(Misuse::Stale)?;
+        if !slot.used || slot.generation != conn.generation() {
+            return Err(Misuse::Stale);
+        }
+        Ok(slot)
+    }
+
+    fn owe(&mut self, conn: Conn, bytes: &[u8]) {
+        let slot = &mut self.slots[conn.slot()];
+        if slot.sent == slot.owed.len() {
+            slot.owed.clear();
+            slot.sent = 0;
+            self.actions.push_back(Action::Send(conn));
+        }
+        slot.owed.extend_from_slice(bytes);
+        if slot.owed.len() - slot.sent > HIGH && !slot.paused {
+            slot.paused = true;
+            self.actions.push_back(Action::Pause(conn));
+            self.tell(Told::Paused);
+        }
+    }
+
+    fn conns(&self) -> Vec<Conn> {
+        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.open);
+        open.map(|(at, slot)| Conn::new(u32::try_from(at).expect("few slots"), slot.generation))
+            .collect()
+    }
+
+    fn end_if_done(&mut self, now: Time) {
+        if let Some(until) = self.ending
+            && !self.halted
+            && (now >= until || self.slots.iter().all(|slot| slot.sent == slot.owed.len()))
+        {
+            self.halted = true;
+            self.actions.push_back(Action::Halt(Halt::Done));
+        }
+    }
+}
+
+impl Machine for Toy {
+    type Notice = Told;
+
+    fn handle_start(&mut self, now: Time) {
+        if let Some(to) = self.plan.dial {
+            let conn = self.take(now, false);
+            self.actions.push_back(Action::Dial { conn, to });
+        }
+    }
+
+    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+        if self.shut {
+            return Err(Refused);
+        }
+        let conn = self.take(now, true);
+        self.tell(Told::Accepted(door));
+        if door == FLOOD {
+            let flood = self.plan.flood;
+            self.slots[conn.slot()].flood = flood.saturating_sub(PIECE);
+            self.owe(conn, &piece(flood));
+        }
+        Ok(conn)
+    }
+
+    fn handle_starved(&mut self, _now: Time, _door: Door) {}
+
+    fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
+        let slot = self.slot(conn)?;
+        if slot.open {
+            return Err(Misuse::WrongState);
+        }
+        slot.open = true;
+        slot.heard = now;
+        match outcome {
+            Dialled::Connected => self.owe(conn, b"hello"),
+            Dialled::Failed => self.free(conn),
+        }
+        self.tell(Told::Dialled(outcome));
+        Ok(())
+    }
+
+    fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse> {
+        let slot = self.slot(conn)?;
+        slot.heard = now;
+        if slot.last {
+            return Ok(());
+        }
+        self.tell(Told::Bytes(bytes.len()));
+        if bytes.starts_with(b"crash") {
+            self.actions.push_back(Action::Halt(Halt::Crash));
+        } else if bytes.starts_with(b"bye") {
+            self.owe(conn, b"so long");
+            self.slots[conn.slot()].last = true;
+        } else {
+            self.owe(conn, bytes);
+        }
+        Ok(())
+    }
+
+    fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
+        let slot = self.slot(conn)?;
+        if count > slot.owed.len() - slot.sent {
+            return Err(Misuse::TooMuch);
+        }
+        slot.sent += count;
+        if slot.sent == slot.owed.len() {
+            slot.owed = piece(slot.flood);
+            slot.sent = 0;
+            slot.flood = slot.flood.saturating_sub(PIECE);
+            if slot.owed.is_empty() {
+                let (paused, last) = (slot.paused, slot.last);
+                slot.paused = false;
+                if last {
+                    self.close(conn);
+                } else if paused {
+                    self.actions.push_back(Action::Resume(conn));
+                    self.tell(Told::Resumed);
+                }
+            }
+        }
+        self.end_if_done(now);
+        Ok(())
+    }
+
+    fn handle_lost(&mut self, _now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse> {
+        let slot = self.slot(conn)?;
+        slot.last = true;
+        let owes = slot.sent < slot.owed.len();
+        self.tell(Told::Lost(loss));
+        match loss {
+            Loss::Finished if owes => {}
+            Loss::Finished => self.close(conn),
+            Loss::Broken => self.free(conn),
+        }
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if let Some(silence) = self.plan.silence {
+            for conn in self.conns() {
+                if now >= self.slots[conn.slot()].heard + silence {
+                    self.tell(Told::Silent);
+                    self.close(conn);
+                }
+            }
+        }
+        self.end_if_done(now);
+    }
+
+    fn handle_shutdown(&mut self, now: Time) {
+        self.ending.get_or_insert(now + GRACE);
+        self.end_if_done(now);
+    }
+
+    fn poll(&mut self) -> Option<Action<Told>> {
+        self.actions.pop_front()
+    }
+
+    fn pending(&self, conn: Conn) -> &[u8] {
+        match self.slots.get(conn.slot()) {
+            Some(slot) if slot.open && slot.generation == conn.generation() => {
+                &slot.owed[slot.sent..]
+            }
+            Some(_) | None => &[],
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Timeout> {
+        if self.halted {
+            return None;
+        }
+        let judges_at = self.plan.silence.and_then(|silence| {
+            let open = self.slots.iter().filter(|slot| slot.open);
+            open.map(|slot| slot.heard + silence).min()
+        });
+        let at = match (judges_at, self.ending) {
+            (Some(judges), Some(ending)) => judges.min(ending),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => Time::from_micros(u64::MAX),
+        };
+        Some(Timeout {
+            at,
+            why: "toy",
+            judges_at,
+        })
+    }
+}
+
+/// The next piece of a flood of which `left` bytes are left.
+fn piece(left: usize) -> Vec<u8> {
+    (0..=250).cycle().take(left.min(PIECE)).collect()
+}
