@@ -1,0 +1,687 @@
+//! What the simulated network promises to every protocol: streams in order and without loss inside
+//! a session, ends after bytes, silence where a host is paused or cut off, the same run for the
+//! same plan; and that a machine which breaks the driver's contract is found out.
+
+mod toy;
+
+use chatroom_core::machine::{Door, Loss, Machine};
+use chatroom_core::time::{Span, Time};
+use chatroom_sim::engine::{Engine, Outcome, run};
+use chatroom_sim::names::{Client, Host, Peer, Who};
+use chatroom_sim::observer::{Cause, Ending, Fact, Observer, Scene, Violation};
+use chatroom_sim::plan::{Change, Connects, Fate, Plan, Way};
+use chatroom_sim::random::Choice;
+use std::collections::BTreeMap;
+use toy::{ECHO, Quirk, Toy, Toys};
+
+/// Checks the transport from what it did: each direction of each link is one stream.
+#[derive(Debug, Default)]
+struct Transport {
+    streams: BTreeMap<(u64, Peer), Stream>,
+    /// Who holds a link's two sides, dialler first.
+    peers: BTreeMap<u64, [Peer; 2]>,
+    up: BTreeMap<Host, (Who, bool)>,
+    finished: u64,
+    broken: u64,
+    opened: u64,
+    failed: u64,
+    sent: u64,
+    received: u64,
+    pieces: u64,
+    heard: BTreeMap<Client, Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: Vec<u8>,
+    received: usize,
+    closed: bool,
+}
+
+fn wrong(scene: u64, property: &'static str, text: String) -> Result<(), Violation> {
+    Err(Violation {
+        property,
+        text,
+        events: vec![scene],
+    })
+}
+
+impl Transport {
+    /// The side that sends to `peer`.
+    fn other(&self, link: u64, peer: Peer) -> Peer {
+        let [one, two] = self.peers[&link];
+        if one == peer { two } else { one }
+    }
+
+    fn read(
+        &mut self,
+        step: u64,
+        link: u64,
+        by: Peer,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        let from = self.other(link, by);
+        let stream = self.streams.entry((link, from)).or_default();
+        let at = stream.received;
+        if offset != at as u64 || stream.closed {
+            return wrong(step, "order", format!("{by} reads {offset}, expected {at}"));
+        }
+        if stream.bytes.get(at..at + bytes.len()) != Some(bytes) {
+            return wrong(step, "integrity", format!("{by} reads what was not sent"));
+        }
+        stream.received += bytes.len();
+        self.received += bytes.len() as u64;
+        self.pieces += 1;
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        step: u64,
+        link: u64,
+        by: Peer,
+        loss: Loss,
+        whole: bool,
+    ) -> Result<(), Violation> {
+        let from = self.other(link, by);
+        let stream = self.streams.entry((link, from)).or_default();
+        if stream.closed {
+            return wrong(step, "ends-once", format!("{by} is told twice"));
+        }
+        stream.closed = true;
+        if loss == Loss::Finished && whole && stream.received != stream.bytes.len() {
+            return wrong(
+                step,
+                "end-after-data",
+                format!("{by} was told before the last byte"),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl<M: Machine> Observer<M> for Transport {
+    fn see(&mut self, scene: &Scene<'_, M>, fact: &Fact<'_, M::Notice>) -> Result<(), Violation> {
+        let step = scene.step;
+        let awake = |this: &Self, who: Who| {
+            if this.up.get(&who.host) == Some(&(who, true)) {
+                Ok(())
+            } else {
+                wrong(step, "awake", format!("{who} is told something: {fact:?}"))
+            }
+        };
+        match fact {
+            Fact::Change { .. } | Fact::Over => {}
+            Fact::Started { who } => {
+                self.up.insert(who.host, (*who, true));
+            }
+            Fact::Ended { who, .. } => {
+                self.up.remove(&who.host);
+            }
+            Fact::Paused { who } => {
+                self.up.insert(who.host, (*who, false));
+            }
+            Fact::Resumed { who } => {
+                self.up.insert(who.host, (*who, true));
+            }
+            Fact::Notice { who, notice, .. } => {
+                return wrong(step, "toy", format!("{who} says {notice}"));
+            }
+            Fact::Dialling { who, .. } => awake(self, *who)?,
+            Fact::DialFailed { who, .. } => {
+                self.failed += 1;
+                awake(self, *who)?;
+            }
+            Fact::Opened {
+                who,
+                link,
+                peer,
+                door,
+                ..
+            } => {
+                self.opened += 1;
+                let me = Peer::Host(*who);
+                let pair = if door.is_some() {
+                    [*peer, me]
+                } else {
+                    [me, *peer]
+                };
+                self.peers.insert(*link, pair);
+                awake(self, *who)?;
+            }
+            Fact::TurnedAway { who, .. } | Fact::Closed { who, .. } => awake(self, *who)?,
+            Fact::Sent {
+                who,
+                link,
+                offset,
+                bytes,
+                ..
+            } => {
+                awake(self, *who)?;
+                let stream = self.streams.entry((*link, Peer::Host(*who))).or_default();
+                if *offset != stream.bytes.len() as u64 {
+                    return wrong(step, "order", format!("{who} sends at {offset}"));
+                }
+                stream.bytes.extend_from_slice(bytes);
+                self.sent += bytes.len() as u64;
+            }
+            Fact::Received {
+                who,
+                link,
+                offset,
+                bytes,
+                ..
+            } => {
+                awake(self, *who)?;
+                self.read(step, *link, Peer::Host(*who), *offset, bytes)?;
+            }
+            Fact::Lost {
+                who,
+                link,
+                loss,
+                cause,
+                ..
+            } => {
+                awake(self, *who)?;
+                match loss {
+                    Loss::Finished => self.finished += 1,
+                    Loss::Broken => self.broken += 1,
+                }
+                let whole = matches!(cause, Cause::Closed | Cause::Ended(Ending::Done));
+                self.end(step, *link, Peer::Host(*who), *loss, whole)?;
+            }
+            Fact::ClientOpened { client, link } => {
+                // The host's side is told apart by being the other one.
+                let host = Peer::Host(Who {
+                    host: client.host,
+                    life: scene_life(self, client.host),
+                });
+                self.peers.insert(*link, [Peer::Client(*client), host]);
+            }
+            Fact::ClientSaid {
+                client,
+                link,
+                bytes,
+                ..
+            } => {
+                let stream = self
+                    .streams
+                    .entry((*link, Peer::Client(*client)))
+                    .or_default();
+                stream.bytes.extend_from_slice(bytes);
+            }
+            Fact::ClientHeard {
+                client,
+                link,
+                offset,
+                bytes,
+            } => {
+                self.heard
+                    .entry(*client)
+                    .or_default()
+                    .extend_from_slice(bytes);
+                self.read(step, *link, Peer::Client(*client), *offset, bytes)?;
+            }
+            Fact::ClientLost { .. } | Fact::ClientLeft { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn scene_life(transport: &Transport, host: Host) -> u32 {
+    transport.up.get(&host).map_or(0, |(who, _)| who.life)
+}
+
+const SECOND: u64 = 1_000_000;
+
+fn secs(count: u64) -> Time {
+    Time::from_micros(count * SECOND)
+}
+
+fn millis(count: u64) -> Time {
+    Time::from_micros(count * 1000)
+}
+
+fn way(from: u16, to: u16, both: bool) -> Way {
+    Way {
+        from: Host(from),
+        to: Host(to),
+        both,
+    }
+}
+
+fn client(host: u16) -> Client {
+    Client {
+        host: Host(host),
+        number: 0,
+    }
+}
+
+/// All hosts start at once, and nothing goes wrong.
+fn calm(seed: u64, hosts: u16, end: Time) -> Plan {
+    let mut plan = Plan::new(seed, hosts, end);
+    for host in 0..hosts {
+        plan.push(Time::ZERO, Change::Start(Host(host)));
+    }
+    plan
+}
+
+/// Everything goes wrong, by a seed. With `damage` also bytes do.
+fn chaos(seed: u64) -> Plan {
+    let choice = Choice::seed(seed).on("chaos");
+    let hosts = choice.on("hosts").between(2, 5) as u16;
+    let mut plan = calm(seed, hosts, secs(12));
+    plan.phases.warm_up = Time::ZERO;
+    plan.phases.trouble = secs(8);
+    plan.phases.heal = secs(8);
+    plan.net.split = choice.on("split").between(0, 500) as u32;
+    plan.net.short_write = choice.on("short").between(0, 300) as u32;
+    plan.net.buffer = choice.on("buffer").between(1, 3000) as u32;
+    plan.net.timer_late = Span::from_micros(choice.on("late").between(0, 2000));
+    for index in 0..40 {
+        let choice = choice.at(index);
+        let at = Time::from_micros(choice.on("at").below(8 * SECOND));
+        let host = Host(choice.on("host").below(hosts.into()) as u16);
+        let next = Host((host.0 + 1) % hosts);
+        let way = Way {
+            from: host,
+            to: next,
+            both: choice.on("both").chance(500),
+        };
+        let client = Client { host, number: 0 };
+        let on = choice.on("on").chance(500);
+        plan.push(
+            at,
+            match choice.on("what").below(22) {
+                0 => Change::Kill(host, Fate::Fin),
+                1 => Change::Kill(host, Fate::Rst),
+                2 => Change::Kill(host, Fate::Silence),
+                3..=5 => Change::Start(host),
+                6 => Change::Pause(host),
+                7 => Change::Resume(host),
+                8 => Change::Stop(host),
+                9 => Change::Jump(host, Span::from_millis(choice.on("by").below(3000))),
+                10 => Change::Drift(host, choice.on("ppm").below(400_000) as i32 - 200_000),
+                11 => Change::Cut(way),
+                12 => Change::Mend(way),
+                13 => Change::Clog(way),
+                14 => Change::Unclog(way),
+                15 => Change::Lag(way, Span::from_millis(choice.on("by").below(500))),
+                16 => Change::Connects(
+                    way,
+                    if on {
+                        Connects::Refused
+                    } else {
+                        Connects::Hang
+                    },
+                ),
+                17 => Change::Reset(way),
+                18 => Change::HalfOpen(way),
+                19 => Change::Open(client, ECHO),
+                20 => Change::Say(client, vec![b'x'; 500]),
+                _ => Change::Deaf(client, on),
+            },
+        );
+    }
+    for host in 0..hosts {
+        plan.push(secs(8), Change::Start(Host(host)));
+    }
+    plan
+}
+
+fn watched(plan: &Plan) -> Outcome<Transport> {
+    run(&Toys::default(), plan, Transport::default())
+}
+
+#[test]
+fn on_a_calm_network_every_pair_has_one_link_and_loses_nothing() {
+    let outcome = watched(&calm(1, 5, secs(10)));
+    assert_eq!(outcome.violation, None);
+    let seen = outcome.observer;
+    assert_eq!(
+        (seen.opened, seen.finished, seen.broken, seen.failed),
+        (20, 0, 0, 0)
+    );
+    assert!(seen.sent > 5 * 4 * 90 * 20, "{}", seen.sent);
+    assert!(
+        seen.sent - seen.received <= 5 * 4 * 20,
+        "{} of {}",
+        seen.received,
+        seen.sent
+    );
+}
+
+#[test]
+fn under_chaos_streams_stay_in_order_and_whole_until_their_session_breaks() {
+    let (mut finished, mut broken, mut failed) = (0, 0, 0);
+    for seed in 0..300 {
+        let outcome = watched(&chaos(seed));
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        assert_eq!(outcome.ended, secs(12));
+        finished += outcome.observer.finished;
+        broken += outcome.observer.broken;
+        failed += outcome.observer.failed;
+    }
+    assert!(
+        finished > 100 && broken > 100 && failed > 100,
+        "{finished} {broken} {failed}"
+    );
+}
+
+#[test]
+fn after_the_heal_every_pair_talks_again() {
+    struct Pairs(BTreeMap<(Host, Host), u64>);
+    impl Observer<Toy> for Pairs {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, Toy>,
+            fact: &Fact<'_, toy::Says>,
+        ) -> Result<(), Violation> {
+            // Half-open links are the protocol's business, and the toy has no heartbeat.
+            if let Fact::Opened {
+                who,
+                peer: Peer::Host(peer),
+                ..
+            } = fact
+            {
+                *self.0.entry((who.host, peer.host)).or_default() += 1;
+            }
+            if matches!(fact, Fact::Over) {
+                assert!(scene.machine(Host(0)).is_some());
+            }
+            Ok(())
+        }
+    }
+    for seed in 0..100 {
+        let mut plan = chaos(seed);
+        // All lives begin anew after the heal.
+        for host in 0..plan.hosts {
+            plan.push(secs(9), Change::Kill(Host(host), Fate::Fin));
+            plan.push(secs(9), Change::Start(Host(host)));
+        }
+        let world = Toys::default();
+        let mut engine = Engine::new(&world, &plan, Pairs(BTreeMap::new()));
+        assert!(engine.run_until(Time::from_micros(9 * SECOND)));
+        engine.observer().0.clear();
+        let outcome = engine.run();
+        assert_eq!(outcome.violation, None);
+        let pairs = u64::from(plan.hosts) * u64::from(plan.hosts - 1);
+        assert_eq!(outcome.observer.0.len() as u64, pairs, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_plan_gives_one_run_and_another_seed_another() {
+    for seed in 0..50 {
+        let plan = chaos(seed);
+        let (one, two) = (watched(&plan), watched(&plan));
+        assert_eq!(
+            (one.hash, one.steps, one.events),
+            (two.hash, two.steps, two.events)
+        );
+        let mut other = plan;
+        other.seed += 1;
+        assert_ne!(watched(&other).hash, one.hash, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_hash_is_the_same_in_every_build() {
+    let hashes = [1, 2, 3].map(|seed| watched(&chaos(seed)).hash);
+    assert_eq!(hashes, PINNED);
+}
+
+/// Changes only when the engine, the toy or the choices of these plans do.
+const PINNED: [u64; 3] = [0, 0, 0];
+
+#[test]
+fn going_by_steps_is_the_same_run() {
+    let plan = chaos(5);
+    let world = Toys::default();
+    let mut engine = Engine::new(&world, &plan, ());
+    while engine.step() {}
+    assert_eq!(engine.finish().hash, run(&world, &plan, ()).hash);
+}
+
+#[test]
+fn taking_out_an_event_moves_no_choice_of_other_links() {
+    struct Arrivals(Vec<(Time, Who, u64)>);
+    impl Observer<Toy> for Arrivals {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, Toy>,
+            fact: &Fact<'_, toy::Says>,
+        ) -> Result<(), Violation> {
+            if let Fact::Received { who, offset, .. } = fact
+                && who.host < Host(2)
+            {
+                self.0.push((scene.now, *who, *offset));
+            }
+            Ok(())
+        }
+    }
+    let mut with = calm(3, 5, secs(5));
+    with.net.split = 300;
+    // Hosts 0 and 1 talk to each other only.
+    for far in 2..5 {
+        for near in 0..2 {
+            with.events.insert(
+                0,
+                chatroom_sim::plan::Event {
+                    at: Time::ZERO,
+                    change: Change::Connects(way(far, near, false), Connects::Hang),
+                },
+            );
+        }
+    }
+    let without = with.clone();
+    with.push(secs(1), Change::Reset(way(2, 3, true)));
+    with.push(secs(2), Change::Kill(Host(4), Fate::Rst));
+    let seen = |plan: &Plan| run(&Toys::default(), plan, Arrivals(Vec::new()));
+    let (one, two) = (seen(&with), seen(&without));
+    assert_ne!(one.hash, two.hash);
+    assert!(one.observer.0.len() > 90);
+    assert_eq!(one.observer.0, two.observer.0);
+}
+
+#[test]
+fn a_paused_host_is_told_nothing_and_then_everything() {
+    let mut plan = calm(1, 3, secs(10));
+    plan.push(secs(2), Change::Pause(Host(1)));
+    plan.push(secs(5), Change::Resume(Host(1)));
+    let outcome = watched(&plan);
+    assert_eq!(outcome.violation, None);
+    let seen = outcome.observer;
+    assert_eq!((seen.finished, seen.broken), (0, 0));
+    assert!(seen.sent - seen.received <= 3 * 2 * 20);
+}
+
+#[test]
+fn a_cut_holds_bytes_up_and_loses_none() {
+    for clog in [false, true] {
+        let mut plan = calm(1, 2, secs(10));
+        let ways = way(0, 1, false);
+        plan.push(
+            secs(2),
+            if clog {
+                Change::Clog(ways)
+            } else {
+                Change::Cut(ways)
+            },
+        );
+        let cut = watched(&plan).observer;
+        plan.push(
+            secs(5),
+            if clog {
+                Change::Unclog(ways)
+            } else {
+                Change::Mend(ways)
+            },
+        );
+        let mended = watched(&plan).observer;
+        assert!(
+            cut.sent - cut.received > 70 * 20,
+            "{} {}",
+            cut.sent,
+            cut.received
+        );
+        assert!(mended.sent - mended.received <= 40);
+        assert_eq!((cut.broken, mended.broken, mended.finished), (0, 0, 0));
+    }
+}
+
+#[test]
+fn the_dead_are_noticed_by_their_fate() {
+    let losses = |fate| {
+        let mut plan = calm(1, 3, secs(3));
+        plan.push(secs(1), Change::Kill(Host(0), fate));
+        let seen = watched(&plan).observer;
+        (seen.finished, seen.broken)
+    };
+    assert_eq!(losses(Fate::Fin), (2, 0));
+    assert_eq!(losses(Fate::Rst), (0, 2));
+    assert_eq!(losses(Fate::Silence), (0, 0));
+}
+
+#[test]
+fn a_silent_host_that_comes_back_resets_its_former_links() {
+    let mut plan = calm(1, 3, secs(4));
+    plan.push(secs(1), Change::Kill(Host(0), Fate::Silence));
+    plan.push(secs(2), Change::Start(Host(0)));
+    let seen = watched(&plan).observer;
+    assert_eq!((seen.finished, seen.broken), (0, 2));
+    // Both dial it again.
+    assert_eq!(seen.opened, 6 + 4);
+}
+
+#[test]
+fn one_end_of_a_half_open_link_hears_nothing() {
+    let mut plan = calm(1, 2, secs(3));
+    plan.push(secs(1), Change::HalfOpen(way(0, 1, false)));
+    let seen = watched(&plan).observer;
+    assert_eq!((seen.finished, seen.broken), (0, 1));
+    plan.events.last_mut().unwrap().change = Change::Reset(way(0, 1, false));
+    let seen = watched(&plan).observer;
+    assert_eq!((seen.finished, seen.broken), (0, 2));
+}
+
+#[test]
+fn dials_are_refused_or_hang_and_work_again() {
+    let mut plan = calm(1, 2, secs(10));
+    plan.events.insert(
+        0,
+        chatroom_sim::plan::Event {
+            at: Time::ZERO,
+            change: Change::Connects(way(1, 0, false), Connects::Refused),
+        },
+    );
+    plan.push(secs(1), Change::Connects(way(1, 0, false), Connects::Hang));
+    let seen = watched(&plan).observer;
+    assert!((8..=11).contains(&seen.failed), "{}", seen.failed);
+    assert_eq!(seen.opened, 0);
+    plan.push(secs(2), Change::Connects(way(1, 0, false), Connects::Work));
+    assert_eq!(watched(&plan).observer.opened, 2);
+}
+
+#[test]
+fn a_deaf_client_holds_the_writer_up_and_then_hears_all() {
+    let mut plan = calm(1, 1, secs(5));
+    plan.net.buffer = 100;
+    plan.net.split = 200;
+    plan.push(secs(1), Change::Open(client(0), ECHO));
+    plan.push(millis(1500), Change::Deaf(client(0), true));
+    for part in 0..50_u8 {
+        plan.push(secs(2), Change::Say(client(0), vec![part; 40]));
+    }
+    let deaf = watched(&plan);
+    assert_eq!(deaf.violation, None);
+    assert!(deaf.observer.heard.is_empty());
+    // The echo is in the toy; what the transport took of it is bounded.
+    assert_eq!(deaf.observer.sent, 100);
+    plan.push(secs(3), Change::Deaf(client(0), false));
+    let heard = watched(&plan).observer.heard;
+    let all: Vec<u8> = (0..50).flat_map(|part| [part; 40]).collect();
+    assert_eq!(heard[&client(0)], all);
+}
+
+#[test]
+fn a_client_that_leaves_at_once_is_still_read() {
+    let mut plan = calm(1, 1, secs(2));
+    plan.push(secs(1), Change::Open(client(0), ECHO));
+    plan.push(secs(1), Change::Say(client(0), b"bye".to_vec()));
+    plan.push(secs(1), Change::Finish(client(0)));
+    let seen = watched(&plan).observer;
+    assert_eq!((seen.received, seen.finished), (3 + 3, 1));
+}
+
+#[test]
+fn a_starved_host_accepts_once_its_door_opens_again() {
+    let mut plan = calm(1, 1, secs(3));
+    plan.push(millis(500), Change::Starve(Host(0), true));
+    plan.push(secs(1), Change::Open(client(0), Door(1)));
+    let outcome = watched(&plan);
+    assert_eq!(
+        outcome.violation.map(|broken| broken.text),
+        Some("0.0 says starved".into())
+    );
+}
+
+#[test]
+fn damaged_bytes_are_noticed_by_the_reader() {
+    let mut plan = calm(1, 2, secs(3));
+    plan.push(secs(1), Change::Damage(way(0, 1, false), 200));
+    let outcome = watched(&plan);
+    assert_eq!(
+        outcome.violation.map(|broken| broken.property),
+        Some("integrity")
+    );
+}
+
+#[test]
+fn a_machine_that_breaks_the_contract_is_found_out() {
+    let found = |quirk| {
+        let world = Toys {
+            quirk,
+            ..Toys::default()
+        };
+        let broken = run(&world, &calm(1, 3, secs(5)), ()).violation;
+        broken.map(|broken| broken.property)
+    };
+    assert_eq!(found(Quirk::None), None);
+    assert_eq!(found(Quirk::Panic), Some("panic"));
+    assert_eq!(found(Quirk::Insist), Some("timeout-not-ahead"));
+    assert_eq!(found(Quirk::Chatter), Some("livelock"));
+    assert_eq!(found(Quirk::Ghost), Some("bad-handle"));
+    assert_eq!(found(Quirk::Object), Some("misuse"));
+    assert_eq!(found(Quirk::Twice), Some("bad-handle"));
+}
+
+#[test]
+fn a_host_with_a_wrong_clock_keeps_the_time_that_it_shows() {
+    struct Ticks(u64);
+    impl Observer<Toy> for Ticks {
+        fn see(&mut self, _: &Scene<'_, Toy>, fact: &Fact<'_, toy::Says>) -> Result<(), Violation> {
+            if let Fact::Sent { who, .. } = fact
+                && who.host == Host(1)
+            {
+                self.0 += 1;
+            }
+            Ok(())
+        }
+    }
+    let ticks = |change: Option<Change>| {
+        let mut plan = calm(1, 2, secs(11));
+        if let Some(change) = change {
+            plan.push(secs(1), change);
+        }
+        run(&Toys::default(), &plan, Ticks(0)).observer.0
+    };
+    let plain = ticks(None);
+    let fast = ticks(Some(Change::Drift(Host(1), 500_000)));
+    let slow = ticks(Some(Change::Drift(Host(1), -500_000)));
+    assert!((49..=50).contains(&(fast - plain)), "{fast} {plain}");
+    assert!((50..=51).contains(&(plain - slow)), "{slow} {plain}");
+    let jumped = ticks(Some(Change::Jump(Host(1), Span::from_millis(350))));
+    assert!((plain..=plain + 1).contains(&jumped), "{jumped} {plain}");
+}
