@@ -33,8 +33,8 @@ SHOWN_CHARS = 160   # of one of its lines
 HELP = """\
 A case is NAME.input, commands for master.py, and NAME.output, what it must
 print; white space at the ends of the whole is left aside. A case that provokes
-errors has NAME.errors too: the errors in the lab's words, one a line, that
-master.py must report in this order, ending with a status other than 0.
+errors has NAME.errors too: how the errors in the lab's words must begin, one a
+line, that master.py reports in this order, ending with a status other than 0.
 
 What was printed is kept in test_output/, as NAME.output and NAME.stderr (in
 run-K/ there for the K-th run of --repeat). The exit status is 0 only when
@@ -164,9 +164,10 @@ class Case(object):
             self.faults.extend(difference(expected, out, "expected", "printed"))
         errors = self.read(".errors")
         if errors is not None:
-            reported = b"\n".join(line for line in err.split(b"\n") if line.startswith(LAB_WORDS))
-            if reported.strip() != errors.strip():
-                self.faults.extend(difference(errors, reported, "errors expected", "errors reported"))
+            reported = [line for line in err.split(b"\n") if line.startswith(LAB_WORDS)]
+            wanted = errors.strip().split(b"\n")
+            if len(wanted) != len(reported) or not all(map(bytes.startswith, reported, wanted)):
+                self.faults.extend(difference(errors, b"\n".join(reported), "errors expected", "errors reported"))
             if status == 0:
                 self.faults.append("master.py reported errors but ended with status 0")
         elif status != 0:

@@ -354,7 +354,7 @@ class Master(object):
             for line in lines(self):
                 if not line.strip(BLANKS):
                     continue
-                self.debug(line.strip(BLANKS))
+                self.debug(line.strip(BLANKS)[:200])
                 if self.interactive:
                     self.deadline = now() + self.options.timeout
                 if not self.obey(line):
@@ -601,6 +601,9 @@ class Master(object):
             if not forced:
                 server.signal(signal.SIGTERM)
                 server.signal(signal.SIGCONT)
+            # A server in good order waits a while for its masters to leave.
+            server.drop("command")
+            server.drop("probe")
         if not forced:
             poll(lambda: all(s.process.poll() is not None for s in servers), now() + END_LIMIT)
         for server in servers:

@@ -38,7 +38,7 @@ class Broken(Exception):
     """A line that closes its link."""
 
 
-def lines_of(sock):
+def lines_of(sock, limit=float("inf")):
     """The lines of a stream as they come, until its end; Broken for one too long."""
     rest = b""
     while True:
@@ -48,10 +48,10 @@ def lines_of(sock):
         whole = (rest + data).split(b"\n")
         rest = whole.pop()
         for line in whole:
-            if len(line) > LINE_LIMIT:
+            if len(line) > limit:
                 raise Broken("a line too long")
             yield line
-        if len(rest) > LINE_LIMIT:
+        if len(rest) > limit:
             raise Broken("a line too long")
 
 
@@ -120,7 +120,7 @@ class Server(object):
         spawn(self.write_link, link)
         why = "it closed the link"
         try:
-            for line in lines_of(link.sock):
+            for line in lines_of(link.sock, LINE_LIMIT):
                 if not self.take(link, line):
                     why = "a newer link took its place"
                     break
@@ -192,8 +192,6 @@ class Server(object):
                 reply = self.obey(line.strip(BLANKS))
                 if reply is not None:
                     sock.sendall(reply + b"\n")
-        except Broken as broken:
-            self.say("master: %s" % broken)
         except (OSError, socket.error):
             pass    # a master may leave at any time
         sock.close()
