@@ -17,7 +17,6 @@ const DEPENDENCIES: [&str; 8] = [
     "socket2",
     "smol",
     "async-io",
-    "parking_lot",
     "signal-hook",
 ];
 

@@ -101,6 +101,8 @@ pub(crate) struct Serve {
 enum Runtime {
     /// A thread for each connection.
     Std,
+    /// One thread for all of them.
+    Smol,
 }
 
 impl Serve {
@@ -135,6 +137,7 @@ impl Serve {
         let reporter = Reporter::new(self.id);
         match self.runtime {
             Runtime::Std => chatroom_runtime_std::run(machine, addresses, reporter, stop),
+            Runtime::Smol => chatroom_runtime_smol::run(machine, addresses, reporter, stop),
         }
     }
 
