@@ -2,14 +2,17 @@
 
 use async_io::Timer;
 use chatroom_core::time::Time;
-use chatroom_driver::{Clock, Error};
+use chatroom_driver::Clock;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// A timer that may ring too early and never too late: setting it anew wakes async-io's thread,
-/// so it is moved only to an earlier moment.
+/// A timer that may ring too early and never too late: to set it anew wakes async-io's thread, so
+/// it is moved only to an earlier moment.
 pub(crate) struct Alarm {
     clock: Clock,
     timer: Timer,
-    set_for: Option<Time>,
+    set_for: Time,
 }
 
 impl Alarm {
@@ -17,22 +20,20 @@ impl Alarm {
         Self {
             clock,
             timer: Timer::never(),
-            set_for: None,
+            set_for: Time::ZERO,
         }
     }
 
     /// Sees to it that it rings at `at` at the latest.
     pub(crate) fn set(&mut self, at: Time) {
-        if self.set_for.is_none_or(|set_for| at < set_for) {
+        if at < self.set_for || self.set_for <= self.clock.now() {
             self.timer.set_after(self.clock.until(at));
-            self.set_for = Some(at);
+            self.set_for = at;
         }
     }
 
-    /// Waits until it rings. After that it is not set.
-    pub(crate) async fn ring(&mut self) -> Result<(), Error> {
-        (&mut self.timer).await;
-        self.set_for = None;
-        Ok(())
+    /// Whether it rings; if it does not, the task is woken when it does.
+    pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
+        matches!(Pin::new(&mut self.timer).poll(cx), Poll::Ready(_))
     }
 }

@@ -47,7 +47,7 @@ async fn serve<M: Machine, O: Observer<M>>(
     shell.start();
     watch.follow(shell);
     loop {
-        let more = watch.turn(shell)?;
+        let busy = watch.turn(shell)?;
         shell.expire();
         watch.follow(shell);
         if let Some(outcome) = shell.outcome() {
@@ -56,11 +56,11 @@ async fn serve<M: Machine, O: Observer<M>>(
             shell.farewell();
             return Ok(outcome);
         }
-        if more {
+        if busy {
             future::yield_now().await;
         } else {
             alarm.set(shell.deadline());
-            future::or(watch.ready(), alarm.ring()).await?;
+            watch.wait(&mut alarm).await?;
         }
     }
 }

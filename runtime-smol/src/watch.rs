@@ -1,5 +1,6 @@
 //! The epoll instance over all sockets of a machine.
 
+use crate::alarm::Alarm;
 use async_io::Async;
 use chatroom_core::machine::{Conn, Door, Machine};
 use chatroom_driver::{Change, Error, Observer, Progress, Shell, Stop};
@@ -8,8 +9,12 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use smol::future;
+use std::future::Future;
 use std::net::{TcpListener, TcpStream};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Sockets that are served in one turn; the others have the next.
 const TURN: usize = 256;
@@ -100,14 +105,24 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Waits until some socket is ready.
-    pub(crate) async fn ready(&self) -> Result<(), Error> {
-        let waited = self.epoll.readable().await;
-        waited.map_err(Error::system("wait for sockets"))
+    /// Waits until some socket is ready or `alarm` rings. May return too early.
+    pub(crate) async fn wait(&self, alarm: &mut Alarm) -> Result<(), Error> {
+        let mut readable = pin!(self.epoll.readable());
+        let mut asked = false;
+        let waited = future::poll_fn(|cx| {
+            // Whatever woke the task, a turn finds out. Asking again would have async-io wait
+            // once more: it does not trust news from a wait that was under way when we asked.
+            if std::mem::replace(&mut asked, true) || alarm.rings(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            readable.as_mut().poll(cx)
+        });
+        waited.await.map_err(Error::system("wait for sockets"))
     }
 
     /// Serves the sockets that are ready, each a bounded amount and at most `TURN` of them.
-    /// Tells whether there is more to do before waiting.
+    /// Tells whether it is busy: then there is probably more by now, and to ask costs less than
+    /// to wait.
     pub(crate) fn turn<M: Machine, O: Observer<M>>(
         &mut self,
         shell: &mut Shell<M, O>,
@@ -118,22 +133,23 @@ impl<'a> Watch<'a> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::system("ask which sockets are ready")(error)),
         }
-        let mut more = events.len() == TURN;
+        let mut busy = events.len() > 1;
         for event in &events {
-            more |= match Key::of(event.data) {
+            let progress = match Key::of(event.data) {
                 Key::Stop => {
                     // It stays readable, and asking the machine once is enough.
                     let _ = epoll::delete(&self.epoll, self.stop);
                     shell.stop();
-                    false
+                    Progress::Over
                 }
-                Key::Door(door) => shell.accept(door) == Progress::More,
+                Key::Door(door) => shell.accept(door),
                 Key::Conn(conn) => self.serve(shell, conn, event.flags),
             };
+            busy |= progress == Progress::More;
             self.follow(shell);
         }
         self.events = events;
-        Ok(more)
+        Ok(busy)
     }
 
     /// Waits from now on for what `shell` wants to know.
@@ -160,9 +176,9 @@ impl<'a> Watch<'a> {
         shell: &mut Shell<M, O>,
         conn: Conn,
         flags: EventFlags,
-    ) -> bool {
+    ) -> Progress {
         let Some(seat) = self.seat(conn) else {
-            return false;
+            return Progress::Over;
         };
         let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         let ready = |what| seat.wanted.contains(what) && (broken || flags.contains(what));
@@ -175,16 +191,13 @@ impl<'a> Watch<'a> {
             self.tell(conn);
         }
         if !reads {
-            return false;
+            return Progress::Wait;
         }
-        match shell.readable(conn) {
-            Progress::More => true,
-            Progress::Wait => false,
-            Progress::Idle | Progress::Over => {
-                self.unwant(conn, EventFlags::IN);
-                false
-            }
+        let progress = shell.readable(conn);
+        if matches!(progress, Progress::Idle | Progress::Over) {
+            self.unwant(conn, EventFlags::IN);
         }
+        progress
     }
 
     fn want<M: Machine, O: Observer<M>>(

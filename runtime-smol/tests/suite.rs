@@ -1,0 +1,24 @@
+//! The suite of all runtimes, on this one.
+
+use chatroom_core::machine::Machine;
+use chatroom_driver::testing::Runtime;
+use chatroom_driver::{Addresses, Error, Observer, Outcome, Stop};
+
+struct Smol;
+
+impl Runtime for Smol {
+    fn run<M, O>(
+        machine: M,
+        addresses: Addresses,
+        observer: O,
+        stop: &Stop,
+    ) -> Result<Outcome, Error>
+    where
+        M: Machine + Send,
+        O: Observer<M> + Send,
+    {
+        chatroom_runtime_smol::run(machine, addresses, observer, stop)
+    }
+}
+
+chatroom_driver::suite!(Smol);
