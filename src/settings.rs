@@ -3,6 +3,10 @@
 use chatroom_core::{Config, Limits, Span, Times};
 use clap::Args;
 use std::fmt::Write;
+use std::str::{FromStr, Lines};
+
+/// The version of the program, as in the header of a recording.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 macro_rules! settings {
     (
@@ -38,16 +42,47 @@ macro_rules! settings {
             }
         }
 
-        /// What a recording has to know to build the server again: a `NAME VALUE` a line, times in
-        /// microseconds.
+        /// What a recording has to know to build the server again: who wrote it, then a
+        /// `NAME VALUE` a line, times in microseconds.
         pub(crate) fn header(config: &Config) -> String {
-            let Config { id, servers, seed, .. } = config;
-            let mut text = format!("id {id}\nservers {servers}\nseed {seed}\n");
-            $(let _ = writeln!(text, "{} {}", $long, config.limits.$limit);)*
-            $(let _ = writeln!(text, "{} {}", $time_long, config.times.$time.as_micros());)*
+            let Config { id, servers, seed, observe, limits, times } = config;
+            let mut text = format!("chatroom {VERSION}\n");
+            let _ = write!(text, "id {id}\nservers {servers}\nseed {seed}\nobserve {observe}\n");
+            $(let _ = writeln!(text, "{} {}", $long, limits.$limit);)*
+            $(let _ = writeln!(text, "{} {}", $time_long, times.$time.as_micros());)*
             text
         }
+
+        /// The configuration in the header of a recording, and the version that wrote it.
+        pub(crate) fn parse(header: &[u8]) -> Result<(Config, String), String> {
+            let text = std::str::from_utf8(header).map_err(|error| error.to_string())?;
+            let mut lines = text.lines();
+            let version = value(&mut lines, "chatroom")?;
+            let config = Config {
+                id: value(&mut lines, "id")?,
+                servers: value(&mut lines, "servers")?,
+                seed: value(&mut lines, "seed")?,
+                observe: value(&mut lines, "observe")?,
+                limits: Limits { $($limit: value(&mut lines, $long)?,)* },
+                times: Times { $($time: Span::from_micros(value(&mut lines, $time_long)?),)* },
+            };
+            match lines.next() {
+                None => Ok((config, version)),
+                Some(line) => Err(format!("{line:?} is not known")),
+            }
+        }
     };
+}
+
+/// The value in the next line, which must be that of `name`.
+fn value<T: FromStr>(lines: &mut Lines<'_>, name: &str) -> Result<T, String> {
+    let line = lines.next().ok_or_else(|| format!("{name} is missing"))?;
+    let value = line
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(' '));
+    value
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| format!("{line:?} does not give {name}"))
 }
 
 settings! {
@@ -84,5 +119,50 @@ settings! {
             "Milliseconds before a peer is dialled again; they double with every failure.";
         backoff_max, "backoff-max", "CHATROOM_BACKOFF_MAX",
             "Milliseconds before a peer is dialled again, at most.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_holds_the_whole_configuration() {
+        // Another value in every line, so that none can stand in for another.
+        let mut text = String::new();
+        for (i, line) in header(&Config::new(0, 1)).lines().enumerate() {
+            let (name, _) = line.split_once(' ').unwrap();
+            let value = match name {
+                "chatroom" => VERSION.to_owned(),
+                "observe" => "true".to_owned(),
+                _ => (100 + i).to_string(),
+            };
+            text.push_str(&format!("{name} {value}\n"));
+        }
+        let (config, version) = parse(text.as_bytes()).unwrap();
+        assert_eq!(version, VERSION);
+        assert_eq!(header(&config), text);
+        assert_eq!(
+            (config.id, config.servers, config.observe),
+            (101, 102, true)
+        );
+    }
+
+    #[test]
+    fn a_header_that_is_not_ours_is_refused() {
+        let good = header(&Config::new(3, 7));
+        assert!(parse(good.as_bytes()).is_ok());
+        for bad in [
+            "",
+            "chatroom 1\n",
+            "something else",
+            &good.replace("id 3", "id three"),
+            &good.replace("id 3", "id 99999999999"),
+            &good.replace("servers", "clients"),
+            &format!("{good}more 1\n"),
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(parse(b"chatroom \xff").is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod completions;
+mod replay;
 mod serve;
 
 use crate::failure::Failure;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Box<serve::Serve>),
+    Replay(replay::Replay),
     Completions(completions::Completions),
 }
 
@@ -18,6 +20,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Serve(serve) => serve.run(),
+            Self::Replay(replay) => Ok(replay.run()),
             Self::Completions(completions) => Ok(completions.run()),
         }
     }
