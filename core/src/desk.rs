@@ -8,7 +8,6 @@ use crate::log::Log;
 use crate::machine::{Action, Conn, Misuse};
 use crate::news::{News, Why};
 use crate::slots::Owner;
-use crate::time::Time;
 use crate::turn::Turn;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -28,7 +27,8 @@ enum Item {
 #[derive(Debug)]
 pub(crate) struct Master {
     pub(crate) conn: Conn,
-    since: Time,
+    /// Its place in the order in which masters came.
+    number: u64,
     pub(crate) framer: Framer,
     /// Whether the rest of a line that was too long is being skipped.
     pub(crate) skipping: bool,
@@ -93,6 +93,8 @@ pub(crate) struct Desk {
     /// By slot; a slot that the mesh holds is empty here.
     masters: Vec<Option<Master>>,
     count: usize,
+    /// How many came so far.
+    taken: u64,
     watchers: usize,
     /// Masters that are not read from.
     pub(crate) waiting: usize,
@@ -104,6 +106,7 @@ impl Desk {
             limits: limits.clone(),
             masters: Vec::new(),
             count: 0,
+            taken: 0,
             watchers: 0,
             waiting: 0,
         }
@@ -134,16 +137,17 @@ impl Desk {
     pub(crate) fn handle_accepted(&mut self, turn: &mut Turn) -> Option<Conn> {
         if self.count >= self.limits.masters {
             let idle = self.masters.iter().flatten().filter(|m| !m.valid);
-            let oldest = idle.min_by_key(|m| m.since)?.conn;
+            let oldest = idle.min_by_key(|m| m.number)?.conn;
             self.end(turn, oldest, Why::Crowded, false);
         }
         let conn = turn.slots.take(Owner::Desk);
+        self.taken += 1;
         if self.masters.len() <= conn.slot() {
             self.masters.resize_with(conn.slot() + 1, || None);
         }
         self.masters[conn.slot()] = Some(Master {
             conn,
-            since: turn.now,
+            number: self.taken,
             framer: Framer::new(command::longest(self.limits.text)),
             skipping: false,
             valid: false,

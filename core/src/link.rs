@@ -26,6 +26,8 @@ pub(crate) enum Role {
 pub(crate) struct Link {
     pub(crate) conn: Conn,
     pub(crate) role: Role,
+    /// Its place in the order in which links were made.
+    pub(crate) number: u64,
     /// When the role was taken.
     pub(crate) since: Time,
     /// When the last byte came in.
@@ -52,6 +54,7 @@ impl Link {
         Self {
             conn,
             role,
+            number: 0,
             since: now,
             heard: now,
             framer: Framer::new(longest),

@@ -23,7 +23,7 @@ pub trait Machine {
     type Notice: Notice;
 
     /// Tells that the driver listens on every door and that the machine may begin. Called once,
-    /// before anything else.
+    /// before anything else; repeated calls do nothing.
     fn handle_start(&mut self, now: Time);
 
     /// Tells that a stranger connected to `door`, and gets the handle of the new connection.

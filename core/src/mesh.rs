@@ -50,6 +50,8 @@ pub(crate) struct Mesh {
     limits: Limits,
     /// By slot; a slot that the desk holds is empty here.
     links: Vec<Option<Link>>,
+    /// How many links were made so far.
+    made: u64,
     /// By id; the own entry stays empty.
     peers: Vec<Peer>,
     /// Inbound links that have not said who they are, oldest first: at most `limits.nameless`.
@@ -79,6 +81,7 @@ impl Mesh {
             times: config.times.clone(),
             limits: config.limits.clone(),
             links: Vec::new(),
+            made: 0,
             peers: (0..config.servers).map(peer).collect(),
             nameless: VecDeque::new(),
             stream: Stream::default(),
@@ -111,8 +114,10 @@ impl Mesh {
         self.stream.held()
     }
 
-    fn insert(&mut self, link: Link) {
+    fn insert(&mut self, mut link: Link) {
         let slot = link.conn.slot();
+        self.made += 1;
+        link.number = self.made;
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
@@ -286,7 +291,7 @@ impl Mesh {
                 return Err(Why::OtherId);
             }
             Role::Inbound if sender < self.id => return Err(Why::ShouldNotDial),
-            Role::Inbound | Role::Outbound(_) => self.name(turn, above, conn, sender),
+            Role::Inbound | Role::Outbound(_) => self.name(turn, above, conn, sender)?,
             Role::Peer(_) | Role::Dialling(_) => {}
         }
         match line {
@@ -315,9 +320,22 @@ impl Mesh {
     }
 
     /// The link said who it is: its session begins, and an older one of the same peer ends.
-    fn name(&mut self, turn: &mut Turn, above: &mut impl Above, conn: Conn, peer: u32) {
-        if let Some(old) = self.peers[peer as usize].link {
-            self.end(turn, above, old, Why::Replaced, false);
+    ///
+    /// Which is older is a matter of which was made first, not of which was read first: else what
+    /// waits unread in the link of an earlier life would come after the present life's messages.
+    fn name(
+        &mut self,
+        turn: &mut Turn,
+        above: &mut impl Above,
+        conn: Conn,
+        peer: u32,
+    ) -> Result<(), Why> {
+        let number = |c: Conn| self.links[c.slot()].as_ref().map(|link| link.number);
+        if let Some(present) = self.peers[peer as usize].link {
+            if number(present) > number(conn) {
+                return Err(Why::Replaced);
+            }
+            self.end(turn, above, present, Why::Replaced, false);
         }
         self.nameless.retain(|&c| c != conn);
         let end = self.stream.end();
@@ -337,6 +355,7 @@ impl Mesh {
         turn.counters.ups += 1;
         turn.tell(News::Up { peer, conn });
         above.up(turn, peer);
+        Ok(())
     }
 
     pub(crate) fn handle_lost(

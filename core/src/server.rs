@@ -33,6 +33,7 @@ pub struct ChatServer {
     chat: Chat,
     doors: [DoorState; 2],
     phase: Phase,
+    started: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,7 @@ impl ChatServer {
             limits: config.limits,
             doors: [DoorState::default(), DoorState::default()],
             phase: Phase::Running,
+            started: false,
         })
     }
 
@@ -221,7 +223,8 @@ impl ChatServer {
                 Ok(Some(line)) => {
                     spoke |= self.command(conn, line);
                     framer.done();
-                    if self.phase == Phase::Halted {
+                    let gone = self.chat.desk.at(conn.slot()).is_none();
+                    if gone || self.phase == Phase::Halted {
                         return;
                     }
                 }
@@ -405,6 +408,10 @@ impl Machine for ChatServer {
 
     fn handle_start(&mut self, now: Time) {
         self.enter(now);
+        if self.started || self.phase != Phase::Running {
+            return;
+        }
+        self.started = true;
         self.mesh.start(&mut self.turn);
     }
 

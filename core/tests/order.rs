@@ -62,8 +62,9 @@ struct Grid {
     lives: Vec<u32>,
     sent: Vec<u32>,
     masters: Vec<Option<usize>>,
-    /// Each broadcast with the number of the step in which a master said it.
-    said: BTreeMap<Text, usize>,
+    said: BTreeSet<Text>,
+    /// In which step each broadcast was first seen in its own server's log.
+    accepted: BTreeMap<Text, usize>,
     started: Vec<usize>,
     /// The longest log each life has shown.
     shown: BTreeMap<(usize, u32), Vec<u8>>,
@@ -78,7 +79,8 @@ impl Grid {
             lives: vec![0; size],
             sent: vec![0; size],
             masters: vec![None; size],
-            said: BTreeMap::new(),
+            said: BTreeSet::new(),
+            accepted: BTreeMap::new(),
             started: vec![0; size],
             shown: BTreeMap::new(),
             step: 0,
@@ -102,7 +104,7 @@ impl Grid {
         if let (Some(master), true) = (self.masters[at], self.net.machine(at).is_some()) {
             self.sent[at] += 1;
             let text = (at, self.lives[at], self.sent[at]);
-            self.said.insert(text, self.step);
+            self.said.insert(text);
             let line = format!("broadcast {}.{}.{}\nget\n", text.0, text.1, text.2);
             self.net.say(master, line.as_bytes());
         }
@@ -130,6 +132,12 @@ impl Grid {
 
     fn check(&mut self) {
         for at in 0..self.size {
+            let own = self.net.machine(at).map(|m| parse(&m.log()));
+            for text in own.unwrap_or_default().into_iter().filter(|t| t.0 == at) {
+                self.accepted.entry(text).or_insert(self.step);
+            }
+        }
+        for at in 0..self.size {
             let Some(machine) = self.net.machine(at) else {
                 continue;
             };
@@ -145,8 +153,12 @@ impl Grid {
             assert_eq!(distinct.len(), entries.len(), "2: no duplication");
             let mut last: BTreeMap<usize, (u32, u32)> = BTreeMap::new();
             for &(sender, life, number) in &entries {
-                let when = self.said.get(&(sender, life, number));
-                let when = *when.expect("1: no creation");
+                let text = (sender, life, number);
+                assert!(self.said.contains(&text), "1: no creation");
+                let when = *self
+                    .accepted
+                    .get(&text)
+                    .expect("the sender's own log has it");
                 assert!(when >= self.started[at], "8: nothing from before");
                 if let Some(&(l, n)) = last.get(&sender) {
                     assert!(life >= l, "4: lives in order");
@@ -154,7 +166,11 @@ impl Grid {
                         assert_eq!(number, n + 1, "3: FIFO without a gap");
                     }
                 } else if sender == at {
-                    assert_eq!((life, number), (self.lives[at], 1), "5: own ones from the first");
+                    assert_eq!(
+                        (life, number),
+                        (self.lives[at], 1),
+                        "5: own ones from the first"
+                    );
                 }
                 last.insert(sender, (life, number));
             }
@@ -190,7 +206,10 @@ impl Grid {
             let heard = String::from_utf8(heard).expect("UTF-8");
             let reply = heard.strip_prefix("messages ").expect("a reply");
             let entries = reply.strip_suffix('\n').expect("one whole reply");
-            assert!(entries.split(',').any(|e| e == own), "5: own before the reply");
+            assert!(
+                entries.split(',').any(|e| e == own),
+                "5: own before the reply"
+            );
         }
     }
 }

@@ -72,7 +72,10 @@ impl<M: Machine> Net<M> {
             return;
         };
         let waiting = host.queues.into_iter().flatten().map(|pipe| (pipe, 1));
-        let dialled = host.dials.into_iter().filter_map(|(_, pipe)| pipe.map(|p| (p, 0)));
+        let dialled = host
+            .dials
+            .into_iter()
+            .filter_map(|(_, pipe)| pipe.map(|p| (p, 0)));
         for (pipe, side) in host.conns.into_values().chain(waiting).chain(dialled) {
             let way = &mut self.pipes[pipe].ways[1 - side];
             let keep = way.bytes.len() * share / 8;
@@ -190,7 +193,9 @@ impl<M: Machine> Net<M> {
             return false;
         }
         if self.pipes[pipe].ends[1 - side] != End::Gone {
-            self.pipes[pipe].ways[1 - side].bytes.extend(&piece[..count]);
+            self.pipes[pipe].ways[1 - side]
+                .bytes
+                .extend(&piece[..count]);
         }
         self.call(at, |m, now| m.handle_sent(now, conn, count))
             .expect("it lives")
@@ -208,7 +213,11 @@ impl<M: Machine> Net<M> {
             let Some(loss) = way.end else {
                 return false;
             };
-            self.hosts[at].as_mut().expect("it lives").conns.remove(&conn);
+            self.hosts[at]
+                .as_mut()
+                .expect("it lives")
+                .conns
+                .remove(&conn);
             self.hang_up(pipe, side, loss);
             self.call(at, |m, now| m.handle_lost(now, conn, Loss::Broken))
                 .expect("it lives")

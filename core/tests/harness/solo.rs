@@ -51,13 +51,18 @@ impl Solo {
             match action {
                 Action::Dial { conn, to } => {
                     assert!(self.open.insert(conn), "{conn} is taken");
-                    assert!(self.dials.insert(to.0, conn).is_none(), "two dials of {to:?}");
+                    assert!(
+                        self.dials.insert(to.0, conn).is_none(),
+                        "two dials of {to:?}"
+                    );
                 }
                 Action::Send(conn) => {
                     // Closed later in the same drain: nothing is owed any more.
                     assert!(self.open.contains(&conn));
                 }
-                Action::Pause(conn) => assert!(self.open.contains(&conn) && self.paused.insert(conn)),
+                Action::Pause(conn) => {
+                    assert!(self.open.contains(&conn) && self.paused.insert(conn))
+                }
                 Action::Resume(conn) => assert!(self.paused.remove(&conn)),
                 Action::Close(conn) => {
                     assert!(self.open.contains(&conn), "{conn} closed twice");
@@ -154,7 +159,9 @@ impl Solo {
     }
 
     pub fn bytes(&mut self, conn: Conn, bytes: &[u8]) {
-        self.server.handle_bytes(self.now, conn, bytes).expect("open");
+        self.server
+            .handle_bytes(self.now, conn, bytes)
+            .expect("open");
         self.drain();
     }
 
@@ -168,7 +175,9 @@ impl Solo {
                 break;
             }
             out.extend_from_slice(&piece[..count]);
-            self.server.handle_sent(self.now, conn, count).expect("pending");
+            self.server
+                .handle_sent(self.now, conn, count)
+                .expect("pending");
             self.drain();
         }
         out
