@@ -333,12 +333,16 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         (seat.conn == conn).then_some(seat)
     }
 
-    fn sit(&mut self, seat: Seat) {
+    fn sit(&mut self, now: Time, seat: Seat) {
         let slot = seat.conn.slot();
+        // A machine may close a connection to make room for this one, and give it the slot before
+        // it has said so.
+        if let Some(Some(before)) = self.seats.get(slot) {
+            self.close(now, before.conn);
+        }
         if self.seats.len() <= slot {
             self.seats.resize_with(slot + 1, || None);
         }
-        debug_assert!(self.seats[slot].is_none(), "the machine reused a slot");
         self.seats[slot] = Some(seat);
     }
 
@@ -383,7 +387,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             return;
         }
         if let Ok(conn) = self.machine.handle_accepted(now, door) {
-            self.sit(Seat::new(conn, socket, Stage::Open));
+            self.sit(now, Seat::new(conn, socket, Stage::Open));
             self.changes.push(Change::Opened(conn));
         }
     }
@@ -514,7 +518,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             used(self.machine.handle_dialled(now, conn, Dialled::Failed));
             return;
         };
-        self.sit(Seat::new(conn, socket, Stage::Dialling));
+        self.sit(now, Seat::new(conn, socket, Stage::Dialling));
         if stands {
             self.end_dial(now, conn);
         } else {

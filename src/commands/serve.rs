@@ -5,8 +5,9 @@ use crate::logging::{self, Verbosity};
 use crate::observer::Reporter;
 use crate::settings::{self, Settings};
 use crate::signals;
-use chatroom_core::{ChatServer, Config, LINKS, MASTERS, Machine, News};
+use chatroom_core::{ChatServer, Config, ConfigError, LINKS, MASTERS, Machine, News};
 use chatroom_driver::{Addresses, Error, Outcome, Stop};
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,10 @@ EXAMPLE
 
         chatroom serve 1 3 10001 --host 127.0.0.2 --log info
 
+    The same, steered by the environment:
+
+        CHATROOM_HOST=127.0.0.2 CHATROOM_LOG=info ./process 1 3 10001
+
 EXIT STATUS
     0  ended by SIGINT or SIGTERM, in good order
     1  a port is taken, or the system denied something
@@ -39,15 +44,16 @@ EXIT STATUS
     3  a master said `crash`")]
 pub(crate) struct Serve {
     /// The server's id, from 0.
+    #[arg(allow_negative_numbers = true)]
     id: u32,
     /// How many servers the grid has.
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", allow_negative_numbers = true)]
     servers: u32,
     /// Where masters connect: 10000 or above.
-    #[arg(value_name = "PORT")]
+    #[arg(value_name = "PORT", allow_negative_numbers = true)]
     master_port: u16,
 
-    /// What the server runs on: threads, or one thread with an event loop.
+    /// What the server runs on. From outside both are the same.
     #[arg(long, env = "CHATROOM_RUNTIME", value_enum, default_value = "std")]
     runtime: Runtime,
     /// The address of every server of the grid, and of the master port.
@@ -64,7 +70,7 @@ pub(crate) struct Serve {
     ///
     /// Nothing is encrypted and nobody is asked who they are: whoever can reach the ports can
     /// read every message, broadcast in any server's name, and crash the server.
-    #[arg(long, env = "CHATROOM_EXPOSE")]
+    #[arg(long, env = "CHATROOM_EXPOSE", value_parser = FalseyValueParser::new())]
     expose: bool,
     /// The link port of server 0; server ID listens on BASE + ID.
     #[arg(
@@ -224,9 +230,30 @@ impl Serve {
     }
 }
 
-/// A value that the protocol cannot work with.
-fn misfit(error: impl std::fmt::Display) -> Failure {
-    Failure::usage(error, "`chatroom serve --help` tells what each value means")
+/// A value that the protocol cannot work with, by the name that the command line has for it.
+fn misfit(error: ConfigError) -> Failure {
+    let hint = "`chatroom serve --help` tells what each value means";
+    match error {
+        ConfigError::Servers(_) => Failure::usage(error, "N is the number of servers in the grid"),
+        ConfigError::Id { .. } => Failure::usage(error, "ids count from 0"),
+        ConfigError::Limit {
+            name,
+            value,
+            min,
+            max,
+        } => Failure::usage(
+            format!("--max-{name} {value}: expected {min} to {max}"),
+            hint,
+        ),
+        ConfigError::Time { name, value, min } => Failure::usage(
+            format!(
+                "--{name} {}: expected {} to 3600000 ms",
+                value / 1000,
+                min.div_ceil(1000)
+            ),
+            hint,
+        ),
+    }
 }
 
 /// The machine with a recorder around it.

@@ -54,6 +54,7 @@ macro_rules! suite {
             a_shut_door_lets_nobody_in_until_it_opens,
             bytes_that_wait_in_a_socket_are_no_silence,
             silence_is_noticed,
+            a_slot_may_pass_from_one_connection_to_the_next_at_once,
             a_reset_is_told_and_harms_nobody_else,
             a_hundred_connections_at_once_are_served
         );
@@ -406,6 +407,23 @@ pub fn silence_is_noticed<R: Runtime>() {
     let mut socket = running.dial(0);
     running.hears(Told::Silent);
     assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+    running.stops();
+}
+
+#[allow(missing_docs)]
+pub fn a_slot_may_pass_from_one_connection_to_the_next_at_once<R: Runtime>() {
+    let running = Running::new::<R>(Plan {
+        crowd: 1,
+        ..Plan::default()
+    });
+    let mut before = running.dial(0);
+    echoes(&mut before, b"here");
+    for _ in 0..200 {
+        let mut next = running.dial(0);
+        echoes(&mut next, b"and gone");
+        assert_eq!(before.read(&mut [0]).unwrap(), 0);
+        before = next;
+    }
     running.stops();
 }
 

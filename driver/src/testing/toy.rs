@@ -30,6 +30,8 @@ pub struct Plan {
     pub silence: Option<Span>,
     /// How many connections it has before it shuts the doors.
     pub most: usize,
+    /// How many connections it has before it closes the first for the sake of the next.
+    pub crowd: usize,
 }
 
 impl Default for Plan {
@@ -39,6 +41,7 @@ impl Default for Plan {
             flood: 0,
             silence: None,
             most: usize::MAX,
+            crowd: usize::MAX,
         }
     }
 }
@@ -219,6 +222,10 @@ impl Machine for Toy {
     fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
         if self.shut {
             return Err(Refused);
+        }
+        let conns = self.conns();
+        if conns.len() >= self.plan.crowd {
+            self.close(conns[0]);
         }
         let conn = self.take(now, true);
         self.tell(Told::Accepted(door));

@@ -1,0 +1,371 @@
+//! The command line, from outside: what it says of a mistake, how a server ends, and that the
+//! environment steers it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio, id};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// A condition that does not come true by then never will.
+const LONG: Duration = Duration::from_secs(30);
+const RUNTIMES: [&str; 2] = ["std", "smol"];
+
+/// The binary, with nothing in its environment.
+fn chatroom(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatroom"));
+    command.env_clear().args(arguments.split_whitespace());
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &str) -> Output {
+    chatroom(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A loopback address of one test alone.
+fn host() -> Ipv4Addr {
+    static USED: AtomicU8 = AtomicU8::new(1);
+    let [.., a, b] = id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (a & 63), b, USED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A server, killed when the test is done with it.
+struct Server {
+    child: Child,
+    host: Ipv4Addr,
+    port: u16,
+}
+
+/// A connection to its master port.
+struct Master {
+    reads: BufReader<TcpStream>,
+}
+
+impl Server {
+    fn new(host: Ipv4Addr, id: u16, n: u16, options: &str) -> Self {
+        Self::of(
+            chatroom(&format!(
+                "serve {id} {n} {} --host {host} {options}",
+                10_000 + id
+            )),
+            host,
+            10_000 + id,
+        )
+    }
+
+    fn of(mut command: Command, host: Ipv4Addr, port: u16) -> Self {
+        let child = command.spawn().unwrap();
+        Self { child, host, port }
+    }
+
+    fn master(&self) -> Master {
+        let begin = Instant::now();
+        loop {
+            match TcpStream::connect((self.host, self.port)) {
+                Ok(socket) => {
+                    socket.set_read_timeout(Some(LONG)).unwrap();
+                    let reads = BufReader::new(socket);
+                    return Master { reads };
+                }
+                Err(e) => assert!(begin.elapsed() < LONG, "{e}"),
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let done = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(done.unwrap().success());
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        let begin = Instant::now();
+        while begin.elapsed() < LONG {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            sleep(Duration::from_millis(5));
+        }
+        panic!("the server does not end");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Master {
+    fn tells(&mut self, line: &str) {
+        writeln!(self.reads.get_mut(), "{line}").unwrap();
+    }
+
+    fn asks(&mut self, line: &str) -> String {
+        self.tells(line);
+        let mut reply = String::new();
+        self.reads.read_line(&mut reply).unwrap();
+        reply.trim_end_matches('\n').to_owned()
+    }
+
+    fn gets(&mut self, request: &str, wanted: &str) {
+        let begin = Instant::now();
+        loop {
+            let reply = self.asks(request);
+            if reply == wanted {
+                return;
+            }
+            assert!(begin.elapsed() < LONG, "{reply:?} instead of {wanted:?}");
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn a_mistake_is_named_in_one_sentence_with_a_hint() {
+    for (arguments, said) in [
+        (
+            "serve 3 3 10000",
+            "error: id 3 in a grid of 3: expected 0 to 2\nhint: ids count from 0\n",
+        ),
+        (
+            "serve 0 0 10000",
+            "error: 0 servers: expected 1 to 1024\nhint: N is the number of servers in the grid\n",
+        ),
+        (
+            "serve 0 1025 10000",
+            "error: 1025 servers: expected 1 to 1024\nhint: N is the number of servers in the grid\n",
+        ),
+        (
+            "serve 0 3 9999",
+            "error: master port 9999: expected 10000 to 65535\n\
+             hint: the ports below are for the links between servers\n",
+        ),
+        (
+            "serve 0 3 10000 --base-port 9999",
+            "error: master port 10000 is also the link port of server 1\n\
+             hint: take another port, or another --base-port\n",
+        ),
+        (
+            "serve 0 16 10000 --base-port 65530",
+            "error: the link port of server 15 would be 65545\n\
+             hint: ports end at 65535: take a smaller --base-port\n",
+        ),
+        (
+            "serve 0 3 10000 --host 0.0.0.0",
+            "error: 0.0.0.0 can be reached from other machines\n\
+             hint: give --expose if you mean it; `chatroom serve --help` says what it means\n",
+        ),
+        (
+            "serve 0 3 10000 --max-text 0",
+            "error: --max-text 0: expected 1 to 1073741824\n\
+             hint: `chatroom serve --help` tells what each value means\n",
+        ),
+        (
+            "serve 0 3 10000 --suspicion 450",
+            "error: --suspicion 450: expected 451 to 3600000 ms\n\
+             hint: `chatroom serve --help` tells what each value means\n",
+        ),
+    ] {
+        let output = run(arguments);
+        assert_eq!(text(&output.stderr), said, "{arguments}");
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+        assert!(output.stdout.is_empty(), "{arguments}");
+    }
+}
+
+#[test]
+fn what_cannot_be_parsed_is_shown_with_its_place() {
+    for (arguments, said) in [
+        ("serve x 3 10000", "error: invalid value 'x' for '<ID>'"),
+        ("serve -1 3 10000", "error: invalid value '-1' for '<ID>'"),
+        (
+            "serve 0 3 65536",
+            "error: invalid value '65536' for '<PORT>'",
+        ),
+        (
+            "serve 0 3",
+            "error: the following required arguments were not provided:\n  <PORT>",
+        ),
+        (
+            "serve 0 3 10000 --log loud",
+            "error: invalid value 'loud' for '--log <LEVEL>'",
+        ),
+        (
+            "serve 0 3 10000 --host here",
+            "error: invalid value 'here' for '--host <ADDRESS>'",
+        ),
+        ("chat", "error: unrecognized subcommand 'chat'"),
+    ] {
+        let output = run(arguments);
+        assert!(
+            text(&output.stderr).starts_with(said),
+            "{}",
+            text(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_and_ends_with_status_1() {
+    for runtime in RUNTIMES {
+        let host = host();
+        let hint = "hint: end the server that runs there (./stopall), \
+                    or give another port, --base-port or --host\n";
+        for (taken, whose) in [(3001, "the link port"), (10_000, "the master port")] {
+            let _taken = TcpListener::bind((host, taken)).unwrap();
+            let output = run(&format!(
+                "serve 1 3 10000 --host {host} --runtime {runtime}"
+            ));
+            let sentence = format!("error: {host}:{taken}, {whose} of server 1, is taken\n");
+            assert_eq!(text(&output.stderr), sentence + hint);
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_server_with_status_0() {
+    for runtime in RUNTIMES {
+        for signal in ["TERM", "INT"] {
+            let mut server = Server::new(host(), 0, 3, &format!("--runtime {runtime}"));
+            let mut master = server.master();
+            assert_eq!(master.asks("alive"), "alive 0");
+            server.signal(signal);
+            assert_eq!(server.status(), Some(0));
+            let mut rest = Vec::new();
+            master.reads.read_to_end(&mut rest).unwrap();
+            assert!(rest.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_crash_ends_a_server_with_status_3() {
+    for runtime in RUNTIMES {
+        let mut server = Server::new(host(), 0, 1, &format!("--runtime {runtime}"));
+        server.master().tells("crash");
+        assert_eq!(server.status(), Some(3));
+    }
+}
+
+#[test]
+fn the_environment_steers_a_server() {
+    let host = host();
+    let mut command = chatroom("serve 1 2 10001");
+    command
+        .env("CHATROOM_HOST", host.to_string())
+        .env("CHATROOM_BASE_PORT", "4000")
+        .env("CHATROOM_RUNTIME", "smol")
+        .env("CHATROOM_LOG", "off")
+        .env("CHATROOM_MAX_TEXT", "5");
+    let server = Server::of(command, host, 10_001);
+    let mut master = server.master();
+    assert_eq!(master.asks("alive"), "alive 1");
+    assert!(master.asks("broadcast 123456").starts_with("error "));
+    assert!(TcpStream::connect((host, 4001)).is_ok());
+}
+
+#[test]
+fn a_grid_of_both_runtimes_delivers_to_all() {
+    let host = host();
+    let servers = ["std", "smol", "std"].map({
+        let mut id = 0;
+        move |runtime| {
+            id += 1;
+            Server::new(host, id - 1, 3, &format!("--runtime {runtime}"))
+        }
+    });
+    let mut masters = servers.each_ref().map(Server::master);
+    for master in &mut masters {
+        master.gets("alive", "alive 0,1,2");
+    }
+    masters[1].tells("broadcast from the middle");
+    for master in &mut masters {
+        master.gets("get", "messages from the middle");
+    }
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_up_nothing() {
+    for runtime in RUNTIMES {
+        let host = host();
+        let mut command = chatroom(&format!(
+            "serve 0 2 10000 --host {host} --log debug --runtime {runtime}"
+        ));
+        command.stderr(Stdio::piped());
+        let mut server = Server::of(command, host, 10_000);
+        let mut master = server.master();
+        // More lines of the log than a pipe holds.
+        for _ in 0..2000 {
+            let mut stranger = TcpStream::connect((host, 3000)).unwrap();
+            stranger.write_all(b"what?\n").unwrap();
+        }
+        assert_eq!(master.asks("alive"), "alive 0");
+        server.signal("TERM");
+        assert_eq!(server.status(), Some(0));
+    }
+}
+
+#[test]
+fn what_an_operator_needs_to_know_is_in_the_log() {
+    let host = host();
+    let mut command = chatroom(&format!("serve 0 2 10000 --host {host} --log info"));
+    command.stderr(Stdio::piped());
+    let mut server = Server::of(command, host, 10_000);
+    let mut other = Server::new(host, 1, 2, "");
+    server.master().gets("alive", "alive 0,1");
+    other.master().tells("crash");
+    other.status();
+    server.master().gets("alive", "alive 0");
+    server.signal("TERM");
+    assert_eq!(server.status(), Some(0));
+    let mut log = String::new();
+    server
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    for said in [
+        "INFO peer up server=0 peer=1",
+        "INFO peer down server=0 peer=1",
+    ] {
+        assert!(log.contains(said), "{said} is not in {log}");
+    }
+    assert!(log.contains("why=the other side finished"), "{log}");
+}
+
+#[test]
+fn every_page_of_the_manual_has_an_example() {
+    let pages = ["--help", "serve --help", "completions --help"];
+    for page in pages {
+        let output = run(page);
+        assert!(output.status.success(), "{page}");
+        assert!(text(&output.stdout).contains("\nEXAMPLE\n"), "{page}");
+    }
+    let version = run("--version");
+    assert_eq!(
+        text(&version.stdout),
+        concat!("chatroom ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn completions_know_the_subcommands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&format!("completions {shell}"));
+        assert!(output.status.success(), "{shell}");
+        assert!(text(&output.stdout).contains("serve"), "{shell}");
+    }
+}
