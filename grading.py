@@ -11,6 +11,7 @@ from __future__ import print_function
 import argparse
 import difflib
 import errno
+import fcntl
 import glob
 import os
 import signal
@@ -48,6 +49,10 @@ Examples:
 
 now = getattr(time, "monotonic", time.time)
 
+# Held while a process is made and while a socket is: a process that Python 2
+# makes in between would inherit the socket, and keep its port taken.
+SPAWNING = threading.Lock()
+
 
 class Addresses(object):
     """Hands out loopback addresses nobody else uses.
@@ -58,29 +63,29 @@ class Addresses(object):
 
     def __init__(self, base_port):
         self.base_port = base_port
-        self.lock = threading.Lock()
         self.next = os.getpid() * 256
 
     def take(self):
         """A free address and the socket that holds it."""
-        for _ in range(4096):
-            with self.lock:
+        with SPAWNING:
+            for _ in range(4096):
                 place, self.next = self.next, self.next + 1
-            # 127.0.x.y stays free for people; no part is 0 or 255.
-            host = "127.%d.%d.%d" % (1 + (place >> 16) % 254, 1 + (place >> 8) % 254, 1 + place % 254)
-            holder = self.listen(host, self.base_port - 1)
-            if holder is None:
-                continue
-            free = self.listen(host, self.base_port)
-            if free is not None:
-                free.close()
-                return host, holder
-            holder.close()
+                # 127.0.x.y stays free for people; no part is 0 or 255.
+                host = "127.%d.%d.%d" % (1 + (place >> 16) % 254, 1 + (place >> 8) % 254, 1 + place % 254)
+                holder = self.listen(host, self.base_port - 1)
+                if holder is None:
+                    continue
+                free = self.listen(host, self.base_port)
+                if free is not None:
+                    free.close()
+                    return host, holder
+                holder.close()
         raise RuntimeError("no free loopback address found")
 
     @staticmethod
     def listen(host, port):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        fcntl.fcntl(listener, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         try:
             listener.bind((host, port))
             listener.listen(1)
@@ -94,8 +99,6 @@ class Addresses(object):
 
 class Case(object):
     """One run of one script."""
-
-    spawning = threading.Lock()     # Python 2's Popen is not made for threads
 
     def __init__(self, name, folder, kept, options):
         self.name, self.folder, self.kept, self.options = name, folder, kept, options
@@ -127,7 +130,7 @@ class Case(object):
         try:
             with open(os.path.join(self.folder, self.name + ".input"), "rb") as source, \
                     open(growing[0], "w+b") as out, open(growing[1], "w+b") as err:
-                with self.spawning:
+                with SPAWNING:
                     master = subprocess.Popen(command, stdin=source, stdout=out, stderr=err,
                                               env=environment)
                 pause = 0.002
