@@ -1,0 +1,226 @@
+//! Every limit at its bound and one past it.
+
+mod harness;
+
+use chatroom_core::*;
+use harness::solo::Solo;
+
+fn limited(servers: u32, change: impl FnOnce(&mut Limits)) -> Solo {
+    let mut config = Config::new(0, servers);
+    change(&mut config.limits);
+    Solo::with(config)
+}
+
+#[test]
+fn text_from_a_master_and_from_a_peer() {
+    let mut s = limited(2, |l| l.text = 4);
+    let (m, p) = (s.master(), s.peer(1));
+    assert_eq!(s.ask(m, "broadcast abcd"), "");
+    assert!(
+        s.ask(m, "broadcast abcde")
+            .starts_with("error a text of 5 bytes")
+    );
+    // A line past all bounds is one error, however it is cut, and what follows is obeyed.
+    let line = "broadcast ".len() + 4 + 64;
+    assert!(
+        s.ask(m, &"x".repeat(line))
+            .starts_with("error unknown command")
+    );
+    assert!(
+        s.ask(m, &"x".repeat(line + 1))
+            .starts_with("error a line longer than 78")
+    );
+    for _ in 0..5 {
+        s.bytes(m, &vec![b'x'; line / 2]);
+    }
+    s.bytes(m, b"get\nget\n");
+    let told = s.read(m);
+    assert!(told.starts_with("error a line longer") && told.ends_with("messages abcd\n"));
+    assert_eq!(told.lines().count(), 2);
+    s.bytes(p, b"msg 1 abcd\n");
+    s.bytes(p, b"msg 1 abcde\n");
+    assert_eq!(
+        (s.log().as_str(), s.why(p)),
+        ("abcd,abcd", Some(Why::TooLong))
+    );
+}
+
+#[test]
+fn nameless_links_push_out_the_oldest() {
+    let mut s = limited(9, |l| l.nameless = 2);
+    let first = s.accept(LINKS);
+    s.bytes(first, b"ping 1\n");
+    let (a, b) = (s.accept(LINKS), s.accept(LINKS));
+    assert_eq!((s.closed.len(), s.server.gauges().nameless), (0, 2));
+    let c = s.accept(LINKS);
+    assert_eq!(
+        (s.why(a), s.why(b), s.why(c)),
+        (Some(Why::Crowded), None, None)
+    );
+    assert_eq!(s.server.gauges().nameless, 2);
+    assert_eq!(s.why(first), None);
+    let d = s.accept(LINKS);
+    assert_eq!((c.slot(), d.slot()), (a.slot(), b.slot()));
+    assert_eq!(s.why(b), Some(Why::Crowded));
+}
+
+#[test]
+fn masters_push_out_the_oldest_that_never_gave_a_valid_command() {
+    let mut s = limited(1, |l| l.masters = 3);
+    let (a, b, c) = (s.master(), s.master(), s.master());
+    s.lost(a, Loss::Broken);
+    // It takes the slot of the first, and came last all the same.
+    let d = s.master();
+    s.ask(b, "nonsense");
+    s.ask(c, "alive");
+    let e = s.master();
+    assert_eq!((s.why(b), s.why(d)), (Some(Why::Crowded), None));
+    s.ask(d, "get");
+    s.ask(e, "watch");
+    assert_eq!(s.try_accept(MASTERS), Err(Refused));
+    assert_eq!(
+        (s.server.gauges().masters, s.server.counters().refused),
+        (3, 1)
+    );
+    s.lost(c, Loss::Finished);
+    s.master();
+}
+
+#[test]
+fn accepts_in_a_second_shut_that_door_for_the_rest_of_it() {
+    let mut s = limited(1, |l| l.accepts = 3);
+    s.advance_to(harness::at_ms(1500));
+    for _ in 0..2 {
+        s.master();
+    }
+    assert!(s.shut.is_empty());
+    s.master();
+    assert!(s.shut.contains(&MASTERS));
+    s.accept(LINKS);
+    s.advance_to(harness::at_ms(2500) - harness::us(1));
+    assert!(s.shut.contains(&MASTERS) && !s.shut.contains(&LINKS));
+    s.advance(harness::us(1));
+    assert!(s.shut.is_empty());
+    s.master();
+    assert!(s.shut.is_empty());
+}
+
+#[test]
+fn high_water_pauses_at_one_byte_past_it() {
+    let line = "msg 0 abc\n".len();
+    let mut s = limited(2, |l| l.high_water = 2 * line);
+    let (p, m) = (s.peer(1), s.master());
+    s.bytes(m, b"broadcast abc\nbroadcast abc\n");
+    assert!(s.paused.is_empty());
+    s.bytes(m, b"broadcast abc\n");
+    assert!(s.paused.contains(&m));
+    assert_eq!(s.server.gauges().lag_bytes, 3 * line as u64);
+    s.take(p, line);
+    assert!(s.paused.is_empty());
+}
+
+#[test]
+fn lag_drops_who_is_one_byte_past_it_and_nobody_else() {
+    let line = "msg 0 abc\n".len();
+    let mut s = limited(3, |l| {
+        l.lag = 3 * line;
+        l.high_water = 1;
+    });
+    let (slow, fast, m) = (s.peer(1), s.peer(2), s.master());
+    for _ in 0..3 {
+        s.bytes(m, b"broadcast abc\n");
+        s.read(fast);
+        s.advance(STALL);
+    }
+    assert_eq!(s.why(slow), None);
+    s.bytes(m, b"broadcast abc\n");
+    assert_eq!((s.why(slow), s.why(fast)), (Some(Why::FellBehind), None));
+    assert_eq!(s.read(fast), "msg 0 abc\n");
+    assert_eq!(
+        (s.server.alive(), s.server.gauges().lag_bytes),
+        (vec![0, 2], 0)
+    );
+    let back = s.peer(1);
+    s.bytes(m, b"broadcast d\n");
+    assert_eq!(s.read(back), "msg 0 d\n");
+}
+
+#[test]
+fn replies_past_the_limit_hold_what_was_read_and_lose_none_of_it() {
+    let reply = "alive 0\n".len();
+    let mut s = limited(1, |l| l.replies = 4 * reply);
+    let m = s.master();
+    s.bytes(m, &b"alive\n".repeat(4));
+    assert!(s.paused.is_empty());
+    s.bytes(m, &b"alive\n".repeat(6));
+    assert!(s.paused.contains(&m));
+    assert_eq!(s.server.gauges().owed_bytes, 5 * reply as u64);
+    // What was read before the pause was heard of waits with the rest.
+    s.bytes(m, b"broadcast a\nget\n");
+    assert_eq!(s.log(), "");
+    s.take(m, 3 * reply - 1);
+    assert_eq!(s.server.gauges().owed_bytes, 2 * reply as u64 + 1);
+    s.take(m, 1);
+    assert_eq!(s.server.gauges().owed_bytes, 5 * reply as u64);
+    s.lost(m, Loss::Finished);
+    assert_eq!(s.read(m), format!("{}messages a\n", "alive 0\n".repeat(7)));
+    assert_eq!((s.why(m), s.paused.len()), (Some(Why::Finished), 0));
+}
+
+#[test]
+fn a_watcher_that_does_not_read_is_dropped_one_byte_past_its_limit() {
+    let mut s = limited(2, |l| l.watch = 2 * "delivered 1 abc\n".len());
+    let (w, m, p) = (s.master(), s.master(), s.peer(1));
+    s.bytes(w, b"watch\n");
+    s.bytes(p, b"msg 1 abc\nmsg 1 abc\n");
+    assert_eq!(s.why(w), None);
+    s.bytes(p, b"msg 1 x\n");
+    assert_eq!(s.why(w), Some(Why::FellBehind));
+    assert_eq!(s.ask(m, "get"), "messages abc,abc,x\n");
+}
+
+#[test]
+fn a_full_log_refuses_own_broadcasts_and_goes_on() {
+    let mut s = limited(2, |l| l.log = 7);
+    let (m, p) = (s.master(), s.peer(1));
+    s.bytes(m, b"broadcast abc\nbroadcast def\n");
+    assert_eq!(s.read(m), "");
+    for _ in 0..2 {
+        assert_eq!(s.ask(m, "broadcast x"), "error the log is full: 7 bytes\n");
+    }
+    assert_eq!(s.ask(m, "get"), "messages abc,def\n");
+    assert_eq!(s.read(p), "msg 0 abc\nmsg 0 def\n");
+    assert_eq!(s.server.alive(), [0, 1]);
+    let full = News::LogFull {
+        bytes: 7,
+        left: false,
+    };
+    assert_eq!(s.news.iter().filter(|n| **n == full).count(), 1);
+}
+
+#[test]
+fn a_peers_message_that_does_not_fit_makes_the_server_leave_and_serve_what_it_has() {
+    let mut config = Config::new(1, 4);
+    config.limits.log = 3;
+    let mut s = Solo::with(config);
+    let (m, p, other, nameless) = (s.master(), s.peer(2), s.peer(3), s.accept(LINKS));
+    let dial = s.dials[&0];
+    s.bytes(p, b"msg 2 a\nmsg 2 b\n");
+    assert_eq!(s.why(p), None);
+    s.bytes(p, b"msg 2 c\nmsg 2 d\n");
+    for conn in [p, other, nameless, dial] {
+        assert_eq!(s.why(conn), Some(Why::LogFull));
+    }
+    assert!(s.news.contains(&News::LogFull {
+        bytes: 3,
+        left: true
+    }));
+    assert_eq!(s.try_accept(LINKS), Err(Refused));
+    s.advance(harness::ms(3000));
+    assert!(s.dials.is_empty());
+    assert_eq!(s.ask(m, "get"), "messages a,b\n");
+    assert_eq!(s.ask(m, "alive"), "alive 1\n");
+    s.server.handle_shutdown(s.now);
+    s.drain();
+    assert_eq!(s.halt, Some(Halt::Done));
+}
