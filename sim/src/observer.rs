@@ -9,7 +9,7 @@ use chatroom_core::time::Time;
 ///
 /// Observers compose: a pair of them is one, and the first to object wins.
 pub trait Observer<M: Machine> {
-    /// Looks at one fact. The machines are as they are right after it.
+    /// Looks at one fact. What a machine is told, an observer sees just before it.
     ///
     /// # Errors
     /// A [`Violation`] ends the run.

@@ -21,21 +21,14 @@ impl Digest {
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            self.word(
-                word.iter()
-                    .rev()
-                    .fold(0, |all, byte| all << 8 | u64::from(*byte)),
-            );
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
         }
-        let rest = words.remainder();
         if !rest.is_empty() {
-            self.word(
-                rest.iter()
-                    .rev()
-                    .fold(0, |all, byte| all << 8 | u64::from(*byte)),
-            );
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.word(u64::from_le_bytes(last));
         }
     }
 
@@ -65,7 +58,8 @@ impl Digest {
         self.word(link);
     }
 
-    #[inline]
+    // Inlined, so that each caller is left with the arm of its own fact.
+    #[inline(always)]
     fn fact<N: fmt::Display>(&mut self, now: u64, fact: &Fact<'_, N>) {
         const NO_LINK: u64 = u64::MAX;
         self.word(now);
@@ -217,7 +211,7 @@ impl<O> Watch<O> {
     }
 
     /// Shows a fact.
-    #[inline]
+    #[inline(always)]
     pub(super) fn see<M: Machine>(
         &mut self,
         now: u64,
