@@ -4,6 +4,7 @@
 
 use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{Cause, Fact, Observer, Scene, Violation};
+use crate::plan::Change;
 use chatroom_core::machine::{Machine, Notice};
 use chatroom_core::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,8 @@ pub struct Record {
     pub range: Option<(u64, u64)>,
     /// What happened, in words; a single line.
     pub text: String,
+    /// What the plan did (`change`).
+    pub change: Option<Change>,
     /// The steps that this one follows from, in other lanes: for a receipt the sendings that its
     /// bytes come from, for an end what ended it, for an accepted connection the dial.
     pub from: Vec<u64>,
@@ -123,6 +126,7 @@ struct Draft {
     link: Option<u64>,
     range: Option<(u64, u64)>,
     text: String,
+    change: Option<Change>,
     from: Vec<usize>,
 }
 
@@ -135,6 +139,7 @@ impl Draft {
             link: None,
             range: None,
             text,
+            change: None,
             from: Vec::new(),
         }
     }
@@ -183,7 +188,10 @@ impl Recorder {
     fn draft<N: Notice>(&mut self, fact: &Fact<'_, N>) -> Draft {
         let index = self.records.len();
         match fact {
-            Fact::Change { change } => Draft::of_plan("change", change.to_string()),
+            Fact::Change { change } => Draft {
+                change: Some((*change).clone()),
+                ..Draft::of_plan("change", change.to_string())
+            },
             Fact::Over => Draft::of_plan("over", "the end of the plan".to_owned()),
             Fact::Started { who } => Draft::of(*who, "started", format!("life {}", who.life)),
             Fact::Ended { who, how } => {
@@ -350,6 +358,7 @@ impl Recorder {
                 .and_then(|link| self.other_lane(link, draft.lane)),
             range: draft.range,
             text: draft.text,
+            change: draft.change,
             from: draft
                 .from
                 .iter()
