@@ -137,6 +137,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod chat;
 pub mod engine;
 pub mod names;
 mod net;
@@ -147,3 +148,4 @@ pub mod shrink;
 pub mod sometimes;
 pub mod sweep;
 pub mod trace;
+pub mod view;

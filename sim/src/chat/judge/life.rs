@@ -1,0 +1,152 @@
+//! What the judge knows: lives with what they broadcast and logged, and links with their sessions.
+
+use super::master::Master;
+use crate::names::{Peer, Who};
+use crate::observer::Ending;
+use chatroom_core::{Conn, Time};
+
+/// A broadcast of a life, at its number.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) text: Box<str>,
+    pub(super) at: Time,
+    pub(super) step: u64,
+    /// How many sessions it was sent on, and on how many it arrived.
+    pub(super) sessions: u32,
+    pub(super) arrived: u32,
+}
+
+/// One life of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    pub(super) who: Who,
+    pub(super) began: Time,
+    pub(super) ended: Option<Ending>,
+    pub(super) own: Vec<Own>,
+    /// The log as a `get` shows it.
+    pub(super) log: Vec<u8>,
+    /// Where each entry ends in it.
+    pub(super) ends: Vec<usize>,
+    /// By server: the life and the number of the last broadcast in the log.
+    pub(super) last: Vec<Option<(u32, u64)>>,
+    /// By server: the link of the session.
+    pub(super) up: Vec<Option<usize>>,
+    /// Every set of servers that were up, as bits, the latest last.
+    pub(super) alive: Vec<u64>,
+    /// Links of its masters that are open.
+    pub(super) masters: Vec<usize>,
+    /// The master that was last read from.
+    pub(super) reading: Option<usize>,
+    /// It left the grid, or is about to end in good order.
+    pub(super) leaving: bool,
+    pub(super) log_was_full: bool,
+    pub(super) deliveries: u64,
+    /// Bytes of all its broadcasts, as they go out on each link.
+    pub(super) broadcast_bytes: u64,
+    /// By server: the link of the last session, over or not.
+    pub(super) before: Vec<Option<usize>>,
+    pub(super) resumed: Time,
+}
+
+impl Life {
+    pub(super) fn new(who: Who, began: Time, hosts: usize) -> Self {
+        Self {
+            who,
+            began,
+            ended: None,
+            own: Vec::new(),
+            log: Vec::new(),
+            ends: Vec::new(),
+            last: vec![None; hosts],
+            up: vec![None; hosts],
+            alive: vec![1 << who.host.index()],
+            masters: Vec::new(),
+            reading: None,
+            leaving: false,
+            log_was_full: false,
+            deliveries: 0,
+            broadcast_bytes: 0,
+            before: vec![None; hosts],
+            resumed: began,
+        }
+    }
+
+    pub(super) fn append(&mut self, text: &str) {
+        if !self.ends.is_empty() {
+            self.log.push(b',');
+        }
+        self.log.extend_from_slice(text.as_bytes());
+        self.ends.push(self.log.len());
+    }
+
+    pub(super) fn set_up(&mut self, peer: usize, link: Option<usize>) {
+        self.up[peer] = link;
+        let now = self.alive.last().copied().unwrap_or(0);
+        let next = match link {
+            Some(_) => now | 1 << peer,
+            None => now & !(1 << peer),
+        };
+        self.alive.push(next);
+    }
+}
+
+/// One side's view of a link.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Side {
+    pub(super) who: Option<Who>,
+    /// Where its session begins in the numbers of its own broadcasts, with the step.
+    pub(super) first: Option<(u64, u64)>,
+    pub(super) up: bool,
+    /// The machine gave it up.
+    pub(super) closed: bool,
+    /// How many messages of the other side it delivered.
+    pub(super) delivered: u64,
+    /// When bytes last came in, or it came up.
+    pub(super) heard: Time,
+    /// How much its life had broadcast, in bytes, when it came up.
+    pub(super) base: u64,
+    /// How many bytes the transport took since.
+    pub(super) sent: u64,
+}
+
+/// A link, by its number in the run. Side 0 dialled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) sides: [Side; 2],
+    /// The master at side 0, if it is one.
+    pub(super) master: Option<Box<Master>>,
+    /// Whether its lives had an earlier session that carried messages.
+    pub(super) again: bool,
+}
+
+/// Which link each handle of a host's present machine stands for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Handles(Vec<Option<(Conn, usize, usize)>>);
+
+impl Handles {
+    pub(super) fn set(&mut self, conn: Conn, link: usize, side: usize) {
+        if self.0.len() <= conn.slot() {
+            self.0.resize(conn.slot() + 1, None);
+        }
+        self.0[conn.slot()] = Some((conn, link, side));
+    }
+
+    /// The link and the side.
+    #[inline]
+    pub(super) fn get(&self, conn: Conn) -> Option<(usize, usize)> {
+        let (held, link, side) = self.0.get(conn.slot()).copied().flatten()?;
+        (held == conn).then_some((link, side))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The host at the other end, or `None` for a client.
+pub(super) const fn host_of(peer: Peer) -> Option<Who> {
+    match peer {
+        Peer::Host(who) => Some(who),
+        Peer::Client(_) => None,
+    }
+}

@@ -1,0 +1,355 @@
+//! The judge: an observer with a checker for each property of the contract. It knows a broadcast
+//! by its identity (server, life, number) and never by its text.
+//!
+//! A life numbers the broadcasts that it accepts. When it comes up on a link, the session's first
+//! number is the count so far; a link is a stream in order, so the r-th message that the other
+//! side takes from that link must be number first + r. That tells apart equal texts, and shows
+//! each gap, repetition, swap, late copy and cut text at the message where it happens.
+
+mod life;
+mod master;
+mod property;
+mod reach;
+mod replies;
+mod sessions;
+mod trouble;
+
+pub use property::*;
+
+use super::{Chat, Setup, cases};
+use crate::names::{Client, Host, Who};
+use crate::observer::{Ending, Fact, Observer, Scene, Violation};
+use crate::plan::{Change, Plan};
+use crate::sometimes::Sometimes;
+use chatroom_core::{Conn, Limits, News, Span, Time};
+use life::{Handles, Life, Link, host_of};
+use std::collections::BTreeMap;
+use trouble::Trouble;
+
+/// How long a dead or silent peer may be thought alive, from the last byte that came of it.
+pub const NOTICE: Span = Span::from_millis(1000);
+/// How long two servers that can reach each other may take to be up for each other.
+pub const REUNION: Span = Span::from_millis(1000);
+/// How long after a trouble a link may still be lost for it: a silence that began with it, and a
+/// greeting that went wrong.
+pub const AFTERMATH: Span = Span::from_millis(2000);
+/// How old a broadcast must be at the end of a run to have arrived, and a question to have been
+/// answered, when nothing is wrong.
+pub const SETTLED: Span = Span::from_millis(1000);
+/// How often properties about time are looked at, besides every event that concerns them.
+const SCAN: Span = Span::from_millis(20);
+
+/// Checks the twelve properties while a run goes on, and counts the interesting cases.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    limits: Limits,
+    hosts: usize,
+    /// Nothing but crashes happens: no gaps at all.
+    strict: bool,
+    /// Bytes are damaged: what arrives is not what was sent, and identities may lie.
+    damaged: bool,
+    /// By host, by life.
+    lives: Vec<Vec<Life>>,
+    links: Vec<Link>,
+    /// By host.
+    handles: Vec<Handles>,
+    masters: BTreeMap<Client, usize>,
+    trouble: Trouble,
+    /// Links with replies that were not judged, since all news of that moment was not seen.
+    unjudged: Vec<usize>,
+    unjudged_at: Time,
+    next_scan: Time,
+    sometimes: Sometimes,
+}
+
+/// Says what broke; the steps are put in order.
+fn broken<T>(
+    property: &'static str,
+    text: impl Into<String>,
+    events: &[u64],
+) -> Result<T, Violation> {
+    let mut events = events.to_vec();
+    events.sort_unstable();
+    events.dedup();
+    Err(Violation {
+        property,
+        text: text.into(),
+        events,
+    })
+}
+
+/// What a checker says.
+type Judgement = Result<(), Violation>;
+
+impl Judge {
+    /// A judge for a run of `plan` with servers set up by `setup`.
+    #[must_use]
+    pub fn new(plan: &Plan, setup: Setup) -> Self {
+        let hosts = usize::from(plan.hosts);
+        let only_crashes = plan.events.iter().all(|event| {
+            matches!(event.change, Change::Start(_) | Change::Kill(..))
+                || event.change.client().is_some()
+        });
+        let damaged = |change: &Change| matches!(change, Change::Damage(_, share) if *share > 0);
+        let mut sometimes = Sometimes::new();
+        for case in cases::expected(setup.profile) {
+            sometimes.expect(case);
+        }
+        let usual = Limits::default();
+        Self {
+            hosts,
+            strict: only_crashes && setup.limits.lag >= usual.lag && setup.limits.log >= usual.log,
+            damaged: plan.events.iter().any(|event| damaged(&event.change)),
+            limits: setup.limits,
+            lives: vec![Vec::new(); hosts],
+            links: Vec::new(),
+            handles: vec![Handles::default(); hosts],
+            masters: BTreeMap::new(),
+            trouble: Trouble::new(hosts),
+            unjudged: Vec::new(),
+            unjudged_at: Time::ZERO,
+            next_scan: Time::ZERO,
+            sometimes,
+        }
+    }
+
+    /// The interesting cases that came up.
+    #[must_use]
+    pub fn into_sometimes(self) -> Sometimes {
+        self.sometimes
+    }
+
+    fn link(&mut self, number: u64) -> &mut Link {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if self.links.len() <= index {
+            self.links.resize_with(index + 1, Link::default);
+        }
+        &mut self.links[index]
+    }
+
+    fn life(&self, who: Who) -> &Life {
+        &self.lives[who.host.index()][who.life as usize]
+    }
+
+    fn life_mut(&mut self, who: Who) -> &mut Life {
+        &mut self.lives[who.host.index()][who.life as usize]
+    }
+
+    /// The present life of a host, if it is up.
+    fn running(&self, host: usize) -> Option<&Life> {
+        self.lives[host].last().filter(|life| life.ended.is_none())
+    }
+
+    /// The link of a handle that a machine just named.
+    fn named(&self, who: Who, conn: Conn, step: u64) -> Result<(usize, usize), Violation> {
+        match self.handles[who.host.index()].get(conn) {
+            Some(found) => Ok(found),
+            None => broken(
+                BOUNDS,
+                format!("server {who} has news of {conn}, which it never had"),
+                &[step],
+            ),
+        }
+    }
+
+    fn started(&mut self, now: Time, who: Who) {
+        let host = who.host.index();
+        if who.life > 0 && (0..self.hosts).any(|i| self.running(i).is_some_and(|l| !l.own.is_empty())) {
+            self.sometimes.hit(cases::RETURN);
+        }
+        self.handles[host].clear();
+        self.trouble.renewed(who.host);
+        self.lives[host].push(Life::new(who, now, self.hosts));
+    }
+
+    fn ended(&mut self, who: Who, how: Ending) {
+        self.trouble.renewed(who.host);
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        life.ended = Some(how);
+        if how == Ending::Done {
+            self.sometimes.hit(cases::ENDED);
+        }
+        let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
+        let masters = std::mem::take(&mut life.masters);
+        for link in sessions {
+            for side in &mut self.links[link].sides {
+                if side.who == Some(who) {
+                    side.closed = true;
+                    side.up = false;
+                }
+            }
+        }
+        for link in masters {
+            if let Some(master) = &mut self.links[link].master {
+                master.open = false;
+            }
+        }
+    }
+
+    fn changed(&mut self, now: Time, change: &Change) {
+        self.trouble.change(now, change);
+        match change {
+            Change::Deaf(client, deaf) => {
+                if let Some(link) = self.masters.get(client)
+                    && let Some(master) = &mut self.links[*link].master
+                {
+                    master.deaf = *deaf;
+                    master.deaf_until = now;
+                }
+            }
+            Change::Starve(_, true) => self.sometimes.hit(cases::STARVED),
+            _ => {}
+        }
+    }
+
+    fn notice<M: Chat>(
+        &mut self,
+        scene: &Scene<'_, M>,
+        who: Who,
+        news: &News,
+    ) -> Judgement {
+        let (now, step) = (scene.now, scene.step);
+        match news {
+            News::Delivered {
+                sender: _,
+                conn: None,
+                text,
+            } => self.own_message(now, step, who, text)?,
+            News::Delivered {
+                sender,
+                conn: Some(conn),
+                text,
+            } => return self.message(step, who, *conn, *sender, text),
+            News::Up { peer, conn } => self.up(now, step, who, *peer, *conn)?,
+            News::Down {
+                peer,
+                conn,
+                why,
+                silence: _,
+            } => self.down(now, step, who, *peer, *conn, *why)?,
+            News::Closed { conn, why } => self.closed_early(now, step, who, *conn, *why)?,
+            News::LogFull { bytes: _, left } => self.log_full(step, who, *left)?,
+            News::Ending => self.life_mut(who).leaving = true,
+            News::Skipped { peer, count: _ } => {
+                if !self.damaged {
+                    let text = format!("server {who} skipped a line of server {peer}");
+                    return broken(NO_CREATION, text, &[step]);
+                }
+            }
+            News::Starved { door: _ } => {}
+        }
+        self.gauges(scene, who.host)
+    }
+
+    /// Looks at all that must be so by now.
+    fn scan<M: Chat>(&mut self, scene: &Scene<'_, M>) -> Judgement {
+        self.next_scan = scene.now + SCAN;
+        for host in 0..self.hosts {
+            self.silences(scene.now, scene.step, host)?;
+            for other in 0..host {
+                self.reunion(scene.now, scene.step, host, other)?;
+            }
+            if let Ok(host) = u16::try_from(host) {
+                self.gauges(scene, Host(host))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn over<M: Chat>(&mut self, scene: &Scene<'_, M>) -> Judgement {
+        self.validity(scene.now, scene.step)?;
+        self.all_answered(scene.now, scene.step)?;
+        self.all_told(scene.step)?;
+        self.sums(scene)?;
+        self.count_partial_arrivals();
+        Ok(())
+    }
+}
+
+impl<M: Chat> Observer<M> for Judge {
+    #[inline]
+    fn see(&mut self, scene: &Scene<'_, M>, fact: &Fact<'_, News>) -> Judgement {
+        let (now, step) = (scene.now, scene.step);
+        if !self.unjudged.is_empty()
+            && (now != self.unjudged_at
+                || matches!(
+                    fact,
+                    Fact::Received { .. } | Fact::Change { .. } | Fact::Ended { .. } | Fact::Over
+                ))
+        {
+            self.judge_replies()?;
+        }
+        if now >= self.next_scan {
+            self.scan(scene)?;
+        }
+        match fact {
+            Fact::Received {
+                who,
+                conn: _,
+                link,
+                offset: _,
+                bytes,
+            } => self.received(now, step, *who, *link, bytes),
+            Fact::Sent {
+                who,
+                conn: _,
+                link,
+                offset: _,
+                bytes,
+            } => self.sent(now, step, *who, *link, bytes),
+            Fact::Notice {
+                who,
+                local: _,
+                notice,
+            } => return self.notice(scene, *who, notice),
+            Fact::Change { change } => self.changed(now, change),
+            Fact::Started { who } => self.started(now, *who),
+            Fact::Ended { who, how } => self.ended(*who, *how),
+            Fact::Paused { who } => self.trouble.paused(who.host, now, true),
+            Fact::Resumed { who } => {
+                self.trouble.paused(who.host, now, false);
+                self.resumed(*who);
+            }
+            Fact::Dialling {
+                who, conn, link, ..
+            } => {
+                self.link(*link).sides[0].who = Some(*who);
+                self.handles[who.host.index()].set(*conn, *link as usize, 0);
+            }
+            Fact::Opened {
+                who,
+                conn,
+                link,
+                peer,
+                peer_conn: _,
+                door: Some(_),
+            } => {
+                self.link(*link).sides[1].who = Some(*who);
+                self.handles[who.host.index()].set(*conn, *link as usize, 1);
+                if host_of(*peer).is_none() {
+                    self.master_opened(*who, *link, *peer);
+                }
+            }
+            Fact::Closed { who, conn: _, link } => {
+                for side in &mut self.link(*link).sides {
+                    if side.who == Some(*who) {
+                        side.closed = true;
+                    }
+                }
+                self.master_gone(*link);
+            }
+            Fact::ClientLost { link, .. } | Fact::ClientLeft { link, .. } => {
+                self.master_gone(*link);
+            }
+            Fact::Opened { door: None, .. }
+            | Fact::DialFailed { .. }
+            | Fact::TurnedAway { .. }
+            | Fact::Lost { .. }
+            | Fact::ClientOpened { .. }
+            | Fact::ClientSaid { .. }
+            | Fact::ClientHeard { .. } => {}
+            Fact::Over => return self.over(scene),
+        }
+        Ok(())
+    }
+}

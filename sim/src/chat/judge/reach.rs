@@ -1,0 +1,344 @@
+//! Who is up for whom, and when: properties 10 and 11, and the limits of 12.
+
+use super::life::Link;
+use super::master::Told;
+use super::{
+    ACCURACY, AFTERMATH, BOUNDS, COMPLETENESS, Chat, Judge, Judgement, NOTICE, REUNION, Scene,
+    broken, cases,
+};
+use crate::names::{Host, Who};
+use chatroom_core::{Conn, Time, Why};
+
+/// Bytes that a server keeps of its broadcasts beyond what is owed: it frees them by the block.
+const BLOCK: u64 = 64 << 10;
+/// Bytes of one reply beside the log.
+const REPLY: u64 = 1024;
+/// A limit on the lag below this is one that a run may reach.
+const SMALL_LAG: usize = 1 << 20;
+
+impl Judge {
+    pub(super) fn resumed(&mut self, who: Who) {
+        let now_up = (0..self.hosts).any(|host| {
+            self.running(host)
+                .and_then(|life| life.up[who.host.index()])
+                .is_some_and(|link| self.links[link].sides.iter().any(|side| side.who == Some(who)))
+        });
+        if now_up {
+            self.sometimes.hit(cases::PAUSE_SURVIVED);
+        }
+    }
+
+    /// A life is up for another one.
+    pub(super) fn up(&mut self, now: Time, step: u64, who: Who, peer: u32, conn: Conn) -> Judgement {
+        let (link, side) = self.named(who, conn, step)?;
+        let other = self.links[link].sides[1 - side].who;
+        let index = peer as usize;
+        let right = other.is_some_and(|other| other.host.index() == index);
+        if (!right && !self.damaged) || index >= self.hosts {
+            let text = format!(
+                "server {who} says that server {peer} is up on a link to {}",
+                other.map_or_else(|| "a master".to_owned(), |other| other.to_string())
+            );
+            return broken(ACCURACY, text, &[step]);
+        }
+        let life = self.life(who);
+        if life.up[index].is_some() {
+            let text = format!("server {who} says twice that server {peer} is up");
+            return broken(ACCURACY, text, &[step]);
+        }
+        if let Some(before) = life.before[index]
+            && self.links[before].sides.iter().any(|side| side.who == other)
+        {
+            self.sometimes.hit(cases::REUNION);
+            self.links[link].again = self.links[before].again
+                || self.links[before].sides.iter().any(|side| side.delivered > 0);
+        }
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        life.before[index] = Some(link);
+        life.set_up(index, Some(link));
+        let ours = &mut self.links[link].sides[side];
+        ours.first = Some((life.own.len() as u64, step));
+        ours.base = life.broadcast_bytes;
+        ours.sent = 0;
+        ours.up = true;
+        ours.heard = now;
+        self.tell_watchers(who, |_| Told::Up(index));
+        Ok(())
+    }
+
+    /// Whether a server may give up a link to another, for what happened to one of them or
+    /// between them.
+    fn excused(&self, now: Time, who: Who, other: Who) -> bool {
+        let gone = |who: Who| {
+            let lives = &self.lives[who.host.index()];
+            let life = &lives[who.life as usize];
+            life.ended.is_some() || life.leaving
+        };
+        gone(other)
+            || gone(who)
+            || self.trouble.between(who.host, other.host, now) + AFTERMATH >= now
+    }
+
+    /// A life is not up for another one any more.
+    pub(super) fn down(
+        &mut self,
+        now: Time,
+        step: u64,
+        who: Who,
+        peer: u32,
+        conn: Conn,
+        why: Why,
+    ) -> Judgement {
+        let (link, side) = self.named(who, conn, step)?;
+        let index = peer as usize;
+        if index >= self.hosts || self.life(who).up[index] != Some(link) {
+            let text = format!("server {who} says that server {peer} is down, which was not up on {conn}");
+            return broken(ACCURACY, text, &[step]);
+        }
+        let began = self.links[link].sides[side].first.map_or(step, |first| first.1);
+        self.lives[who.host.index()][who.life as usize].set_up(index, None);
+        self.tell_watchers(who, |_| Told::Down(index));
+        self.links[link].sides[side].up = false;
+        self.links[link].sides[side].closed = true;
+        self.in_time(now, step, who, link, side)?;
+        let Some(other) = self.links[link].sides[1 - side].who else {
+            return Ok(());
+        };
+        let excused = self.excused(now, who, other);
+        let right = match why {
+            Why::Silent => {
+                self.sometimes.hit(cases::SILENT);
+                excused
+            }
+            Why::Finished | Why::Broken | Why::Replaced => {
+                if why == Why::Replaced {
+                    self.sometimes.hit(cases::REPLACED);
+                } else if self.life(other).ended.is_some() {
+                    self.sometimes.hit(cases::NOTICED);
+                }
+                excused || self.links[link].sides[1 - side].closed
+            }
+            Why::FellBehind => {
+                self.sometimes.hit(cases::FELL_BEHIND);
+                self.trouble.loss(who.host, other.host, now);
+                self.limits.lag < SMALL_LAG
+            }
+            Why::LogFull | Why::Ending => self.life(who).leaving,
+            Why::TooLong
+            | Why::NotUtf8
+            | Why::Malformed
+            | Why::OutsideGrid
+            | Why::OwnId
+            | Why::OtherId
+            | Why::ShouldNotDial
+            | Why::NoIdentity => {
+                self.sometimes.hit(cases::BROKEN_LINE);
+                self.trouble.loss(who.host, other.host, now);
+                self.damaged
+            }
+            Why::NoGreeting | Why::Refused | Why::DialTimeout | Why::Crowded => false,
+        };
+        if right {
+            return Ok(());
+        }
+        let text = format!("server {who} gave up {other}, which is up and reachable: {why}");
+        broken(ACCURACY, text, &[began, step])
+    }
+
+    /// A link without a session ended, or a master's connection.
+    pub(super) fn closed_early(
+        &mut self,
+        now: Time,
+        step: u64,
+        who: Who,
+        conn: Conn,
+        why: Why,
+    ) -> Judgement {
+        let (link, side) = self.named(who, conn, step)?;
+        self.links[link].sides[side].closed = true;
+        if self.links[link].master.is_some() {
+            return self.master_closed(step, who, link, why);
+        }
+        let Some(other) = self.links[link].sides[1 - side].who else {
+            return Ok(());
+        };
+        let young = |who: Who| self.life(who).began + AFTERMATH >= now;
+        let late = self.excused(now, who, other) || young(who) || young(other);
+        let right = match why {
+            Why::NoGreeting => {
+                self.sometimes.hit(cases::NO_GREETING);
+                late
+            }
+            Why::DialTimeout => {
+                self.sometimes.hit(cases::DIAL_TIMEOUT);
+                late
+            }
+            Why::TooLong
+            | Why::NotUtf8
+            | Why::Malformed
+            | Why::OutsideGrid
+            | Why::OwnId
+            | Why::OtherId
+            | Why::ShouldNotDial
+            | Why::NoIdentity => {
+                self.sometimes.hit(cases::BROKEN_LINE);
+                self.trouble.loss(who.host, other.host, now);
+                self.damaged
+            }
+            Why::Finished
+            | Why::Broken
+            | Why::Silent
+            | Why::Replaced
+            | Why::Refused
+            | Why::Crowded
+            | Why::FellBehind
+            | Why::LogFull
+            | Why::Ending => true,
+        };
+        if right {
+            return Ok(());
+        }
+        let text = format!("server {who} gave up a link to {other}, which is up and reachable: {why}");
+        broken(ACCURACY, text, &[step])
+    }
+
+    /// A silence was noticed in time, or may still be.
+    fn in_time(&self, now: Time, step: u64, who: Who, link: usize, side: usize) -> Judgement {
+        let ours = &self.links[link].sides[side];
+        let since = ours.heard.max(self.life(who).resumed);
+        if now > since + NOTICE {
+            let text = format!(
+                "server {who} heard nothing from {} since {}, and it was up until {now}",
+                self.links[link].sides[1 - side]
+                    .who
+                    .map_or_else(|| "nobody".to_owned(), |other| other.to_string()),
+                ours.heard
+            );
+            return broken(COMPLETENESS, text, &[ours.first.map_or(step, |first| first.1), step]);
+        }
+        Ok(())
+    }
+
+    /// No peer of a host is up that it has not heard of for too long.
+    pub(super) fn silences(&mut self, now: Time, step: u64, host: usize) -> Judgement {
+        let Some(life) = self.running(host) else {
+            return Ok(());
+        };
+        let who = life.who;
+        if self.trouble.is_paused(who.host) {
+            self.life_mut(who).resumed = now;
+            return Ok(());
+        }
+        for link in life.up.iter().copied().flatten() {
+            let side = usize::from(self.links[link].sides[1].who == Some(who));
+            self.in_time(now, step, who, link, side)?;
+        }
+        Ok(())
+    }
+
+    /// Two servers that can reach each other are up for each other.
+    pub(super) fn reunion(&mut self, now: Time, step: u64, one: usize, other: usize) -> Judgement {
+        let (Some(one), Some(other)) = (self.running(one), self.running(other)) else {
+            return Ok(());
+        };
+        if one.leaving || other.leaving {
+            return Ok(());
+        }
+        let (a, b) = (one.who, other.who);
+        let able = one.began.max(other.began);
+        let able = able.max(self.trouble.between(a.host, b.host, now));
+        if now <= able + REUNION {
+            return Ok(());
+        }
+        let whole = |link: &Link| link.sides.iter().all(|side| side.up);
+        let knows = |life: &super::Life, peer: Who| {
+            let link = life.up[peer.host.index()]?;
+            let both = &self.links[link].sides;
+            both.iter().any(|side| side.who == Some(peer)).then_some(link)
+        };
+        match (knows(one, b), knows(other, a)) {
+            (Some(link), Some(same)) if link == same && whole(&self.links[link]) => Ok(()),
+            (seen, back) => {
+                let word = |seen: Option<usize>| if seen.is_some() { "up" } else { "not up" };
+                let text = format!(
+                    "servers {a} and {b} could reach each other since {able}: at {now} {b} is {} for {a}, and {a} is {} for {b}",
+                    word(seen),
+                    word(back)
+                );
+                broken(ACCURACY, text, &[step])
+            }
+        }
+    }
+
+    /// A peer that is owed more than the limit is given up.
+    pub(super) fn lag(
+        &mut self,
+        step: u64,
+        who: Who,
+        link: usize,
+        written: u64,
+        last: usize,
+    ) -> Judgement {
+        let side = usize::from(self.links[link].sides[1].who == Some(who));
+        let ours = &self.links[link].sides[side];
+        // Heartbeats that were sent count against it: it is owed this much at least.
+        let owed = (written - ours.base).saturating_sub(ours.sent);
+        let limit = self.limits.lag as u64 + last as u64 + REPLY;
+        if owed > limit {
+            let text = format!("server {who} owes a peer {owed} bytes, more than {limit}");
+            return broken(BOUNDS, text, &[step]);
+        }
+        Ok(())
+    }
+
+    /// The log is full.
+    pub(super) fn log_full(&mut self, step: u64, who: Who, left: bool) -> Judgement {
+        let limit = self.limits.log;
+        let longest = self.limits.text as u64 + 1;
+        let life = self.life_mut(who);
+        life.leaving |= left;
+        life.log_was_full = true;
+        let bytes = life.log.len() as u64;
+        if bytes + longest <= limit {
+            let text = format!("server {who} says that its log of {bytes} bytes is full");
+            return broken(BOUNDS, text, &[step]);
+        }
+        self.sometimes.hit(if left {
+            cases::LOG_FULL_LEFT
+        } else {
+            cases::LOG_FULL
+        });
+        Ok(())
+    }
+
+    /// What a server holds is within its limits.
+    pub(super) fn gauges<M: Chat>(&mut self, scene: &Scene<'_, M>, host: Host) -> Judgement {
+        let Some(machine) = scene.machine(host) else {
+            return Ok(());
+        };
+        let gauges = machine.gauges();
+        let l = &self.limits;
+        let masters = gauges.masters as u64;
+        let owed = masters * (l.replies as u64 + l.watch as u64 + gauges.log_bytes + REPLY);
+        for (name, value, most) in [
+            ("links without a name", gauges.nameless as u64, l.nameless as u64),
+            ("masters", masters, l.masters as u64),
+            ("bytes of log", gauges.log_bytes, l.log),
+            ("bytes kept for a slow peer", gauges.lag_bytes, l.lag as u64 + BLOCK),
+            ("bytes owed to masters", gauges.owed_bytes, owed),
+            ("peers", gauges.peers as u64, self.hosts as u64 - 1),
+        ] {
+            if value > most {
+                let text = format!("server {host} has {value} {name}, more than {most}");
+                return broken(BOUNDS, text, &[scene.step]);
+            }
+        }
+        if gauges.lag_bytes > l.high_water as u64 {
+            self.sometimes.hit(cases::CONGESTED);
+        }
+        if gauges.owed_bytes > l.replies as u64 {
+            self.sometimes.hit(cases::STUFFED);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,432 @@
+//! What masters ask and what they are told: properties 5 and 9, and service in 12.
+
+use super::master::{Ask, Asked, Master, Told};
+use super::sessions::shown;
+use super::{
+    BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases,
+};
+use crate::names::{Peer, Who};
+use chatroom_core::{Time, Why};
+use std::collections::VecDeque;
+
+impl Judge {
+    pub(super) fn master_opened(&mut self, who: Who, link: u64, peer: Peer) {
+        let index = link as usize;
+        self.link(link).master = Some(Box::new(Master::opened()));
+        self.life_mut(who).masters.push(index);
+        if let Peer::Client(client) = peer {
+            self.masters.insert(client, index);
+        }
+    }
+
+    /// The master is gone; what it said before may still be on its way.
+    pub(super) fn master_gone(&mut self, link: u64) {
+        if let Some(master) = self.link(link).master.as_mut() {
+            master.open = false;
+        }
+    }
+
+    /// The server itself ended a master's connection.
+    pub(super) fn master_closed(&mut self, step: u64, who: Who, link: usize, why: Why) -> Judgement {
+        let count = self.life(who).masters.len();
+        self.master_gone(link as u64);
+        self.life_mut(who).masters.retain(|held| *held != link);
+        let right = match why {
+            Why::Finished | Why::Broken | Why::Ending => true,
+            Why::Crowded => count >= self.limits.masters,
+            Why::FellBehind => {
+                self.sometimes.hit(cases::WATCHER_DROPPED);
+                let master = self.links[link].master.as_ref();
+                master.is_some_and(|master| master.watch.is_some() || master.watch_unsure)
+            }
+            Why::Silent
+            | Why::Replaced
+            | Why::NoGreeting
+            | Why::Refused
+            | Why::DialTimeout
+            | Why::TooLong
+            | Why::NotUtf8
+            | Why::Malformed
+            | Why::OutsideGrid
+            | Why::OwnId
+            | Why::OtherId
+            | Why::ShouldNotDial
+            | Why::NoIdentity
+            | Why::LogFull => false,
+        };
+        if right {
+            return Ok(());
+        }
+        broken(BOUNDS, format!("server {who} closed the connection of a master: {why}"), &[step])
+    }
+
+    /// Bytes reached a server.
+    pub(super) fn received(&mut self, now: Time, step: u64, who: Who, link: u64, bytes: &[u8]) {
+        let index = link as usize;
+        if bytes.last() != Some(&b'\n') {
+            self.sometimes.hit(cases::CUT_LINE);
+            let last = bytes.len().saturating_sub(4);
+            let cut = std::str::from_utf8(bytes).err().is_some_and(|error| {
+                error.error_len().is_none() && error.valid_up_to() >= last
+            });
+            if cut {
+                self.sometimes.hit(cases::CUT_CHARACTER);
+            }
+        }
+        let limit = self.limits.text;
+        let side = usize::from(self.links[index].sides[1].who == Some(who));
+        let link = &mut self.links[index];
+        link.sides[side].heard = now;
+        let Some(master) = &mut link.master else {
+            return;
+        };
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        life.reading = Some(index);
+        let asks = master.say(bytes, limit);
+        let spoke = asks.iter().any(|ask| matches!(ask, Ask::Broadcast(_)));
+        if spoke && asks.last().is_some_and(|ask| *ask == Ask::Get) {
+            self.sometimes.hit(cases::ASKED_AT_ONCE);
+        }
+        for ask in asks {
+            master.lines += 1;
+            if ask == Ask::Watch && master.watch.is_none() {
+                // Only then is it sure to be read at once.
+                if master.lines == 1 {
+                    master.watch = Some(VecDeque::new());
+                } else {
+                    master.watch_unsure = true;
+                }
+            }
+            master.asked.push_back(Asked {
+                ask,
+                at: now,
+                step,
+                entries: life.ends.len(),
+                alive: life.alive.len() - 1,
+                done: None,
+            });
+        }
+    }
+
+    /// The transport took bytes.
+    pub(super) fn sent(&mut self, now: Time, step: u64, who: Who, link: u64, bytes: &[u8]) {
+        let index = link as usize;
+        let side = usize::from(self.links[index].sides[1].who == Some(who));
+        let held = &mut self.links[index];
+        held.sides[side].sent += bytes.len() as u64;
+        if let Some(master) = &mut held.master {
+            if !master.hear(step, bytes) {
+                self.sometimes.hit(cases::LONG_GET);
+            }
+            self.unjudged.push(index);
+            self.unjudged_at = now;
+        }
+    }
+
+    /// Finds the master whose broadcast a life says that it accepted.
+    pub(super) fn attribute(&mut self, step: u64, who: Who, text: &str) -> Judgement {
+        let life = &self.lives[who.host.index()][who.life as usize];
+        let place = life.ends.len() + 1;
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for link in &life.masters {
+            if let Some(master) = &self.links[*link].master
+                && let Some(index) = master.asked.iter().position(|asked| {
+                    asked.done.is_none()
+                        && matches!(&asked.ask, Ask::Broadcast(asked) if **asked == *text)
+                })
+            {
+                found.push((*link, index));
+            }
+        }
+        let reading = life.reading;
+        let chosen = found.iter().find(|(link, _)| Some(*link) == reading);
+        let Some((link, index)) = chosen.or(found.first()).copied() else {
+            let text = format!(
+                "server {who} says that it broadcast {}, which no master asked for",
+                shown(text)
+            );
+            return broken(OWN, text, &[step]);
+        };
+        if found.len() > 1 {
+            for (link, _) in &found {
+                if let Some(master) = &mut self.links[*link].master {
+                    master.unsure = true;
+                }
+            }
+        }
+        if let Some(master) = &mut self.links[link].master {
+            master.asked[index].done = Some(place);
+        }
+        Ok(())
+    }
+
+    /// Tells all watchers of a life what the server must tell them.
+    pub(super) fn tell_watchers(&mut self, who: Who, told: impl Fn(usize) -> Told) {
+        let life = &self.lives[who.host.index()][who.life as usize];
+        for link in &life.masters {
+            if let Some(master) = &mut self.links[*link].master
+                && let Some(watch) = &mut master.watch
+            {
+                watch.push_back(told(*link));
+            }
+        }
+    }
+
+    /// Judges the replies of a moment, now that all news of it is known.
+    pub(super) fn judge_replies(&mut self) -> Judgement {
+        let mut links = std::mem::take(&mut self.unjudged);
+        for link in links.drain(..) {
+            let Some(mut master) = self.links[link].master.take() else {
+                continue;
+            };
+            let who = self.links[link].sides[1].who;
+            let result = match who {
+                Some(who) => self.judge_master(who, &mut master),
+                None => Ok(()),
+            };
+            self.links[link].master = Some(master);
+            result?;
+        }
+        self.unjudged = links;
+        Ok(())
+    }
+
+    fn judge_master(&mut self, who: Who, master: &mut Master) -> Judgement {
+        while let Some((step, line)) = master.replies.pop_front() {
+            let Ok(line) = std::str::from_utf8(&line) else {
+                return broken(REPLIES, format!("server {who} sent a master bytes that are no text"), &[step]);
+            };
+            if let Some(told) = watched(line) {
+                master.told.push_back((step, told));
+            } else if let Some(body) = line.strip_prefix("messages ") {
+                let asked = self.answered(who, master, step, &Ask::Get, line)?;
+                self.judge_get(who, master, step, &asked, body.as_bytes())?;
+            } else if let Some(ids) = line.strip_prefix("alive ") {
+                let asked = self.answered(who, master, step, &Ask::Alive, line)?;
+                self.judge_alive(who, step, &asked, ids)?;
+            } else if line.starts_with("error ") {
+                self.judge_error(who, master, step, line)?;
+            } else {
+                let text = format!("server {who} sent a master {}", shown(line));
+                return broken(REPLIES, text, &[step]);
+            }
+        }
+        self.judge_watch(who, master)
+    }
+
+    /// Takes the question that a reply belongs to: the first one open.
+    fn answered(
+        &self,
+        who: Who,
+        master: &mut Master,
+        step: u64,
+        ask: &Ask,
+        line: &str,
+    ) -> Result<Asked, super::Violation> {
+        while let Some(asked) = master.asked.pop_front() {
+            match &asked.ask {
+                Ask::Watch => {}
+                Ask::Broadcast(text) => match asked.done {
+                    Some(place) => master.entries = master.entries.max(place),
+                    None if master.unsure => {}
+                    None => {
+                        let text = format!(
+                            "server {who} answered {} before it had done the broadcast of {}",
+                            shown(line),
+                            shown(text)
+                        );
+                        return broken(OWN, text, &[asked.step, step]);
+                    }
+                },
+                other if other == ask => return Ok(asked),
+                other => {
+                    let text = format!("server {who} answered {} to {other:?}", shown(line));
+                    return broken(REPLIES, text, &[asked.step, step]);
+                }
+            }
+        }
+        broken(REPLIES, format!("server {who} said {} unasked", shown(line)), &[step])
+    }
+
+    fn judge_get(
+        &self,
+        who: Who,
+        master: &mut Master,
+        step: u64,
+        asked: &Asked,
+        body: &[u8],
+    ) -> Judgement {
+        let life = self.life(who);
+        let events = [asked.step, step];
+        if !life.log.starts_with(body) {
+            let property = if life.log.is_empty() { EMPTY_START } else { REPLIES };
+            let same = life.log.iter().zip(body).take_while(|(a, b)| a == b).count();
+            let text = format!(
+                "server {who} answered a get with {} bytes that are not its log of {}: they differ from byte {same}",
+                body.len(),
+                life.log.len()
+            );
+            return broken(property, text, &events);
+        }
+        let entries = match body.len() {
+            0 => 0,
+            len => match life.ends.binary_search(&len) {
+                Ok(index) => index + 1,
+                Err(_) => {
+                    let text = format!("server {who} cut a message short in the reply to a get");
+                    return broken(REPLIES, text, &events);
+                }
+            },
+        };
+        if entries < master.entries && !master.unsure {
+            let text = format!(
+                "server {who} answered a get with {entries} messages, and one place {} was this master's own or shown to it",
+                master.entries
+            );
+            return broken(OWN, text, &events);
+        }
+        if entries < asked.entries {
+            let text = format!(
+                "server {who} answered a get with {entries} messages when its log had {}",
+                asked.entries
+            );
+            return broken(REPLIES, text, &events);
+        }
+        master.entries = master.entries.max(entries);
+        Ok(())
+    }
+
+    fn judge_alive(&self, who: Who, step: u64, asked: &Asked, ids: &str) -> Judgement {
+        let mut set = 0_u64;
+        let mut last = None;
+        for id in ids.split(',') {
+            let number = id.parse::<usize>().ok().filter(|n| *n < self.hosts);
+            let ascends = number > last || last.is_none();
+            match number {
+                Some(number) if ascends && id == number.to_string() => set |= 1 << number,
+                Some(_) | None => {
+                    let text = format!("server {who} answered alive {}: not ids, ascending", shown(ids));
+                    return broken(REPLIES, text, &[asked.step, step]);
+                }
+            }
+            last = number;
+        }
+        let life = self.life(who);
+        if life.alive[asked.alive..].contains(&set) {
+            return Ok(());
+        }
+        let text = format!("server {who} answered alive {ids}, which is not what it has told of ups and downs");
+        broken(REPLIES, text, &[asked.step, step])
+    }
+
+    fn judge_error(&mut self, who: Who, master: &mut Master, step: u64, line: &str) -> Judgement {
+        while let Some(asked) = master.asked.pop_front() {
+            match (&asked.ask, asked.done) {
+                (Ask::Watch, _) => {}
+                (Ask::Broadcast(_), Some(place)) => master.entries = master.entries.max(place),
+                (Ask::Bad, _) => {
+                    self.sometimes.hit(cases::REFUSED);
+                    return Ok(());
+                }
+                (Ask::Broadcast(text), None) => {
+                    let life = self.life(who);
+                    let needed = life.log.len() + text.len() + usize::from(!life.ends.is_empty());
+                    if needed as u64 > self.limits.log || master.unsure {
+                        return Ok(());
+                    }
+                    let text = format!("server {who} refused a broadcast: {}", shown(line));
+                    return broken(OWN, text, &[asked.step, step]);
+                }
+                (Ask::Get | Ask::Alive | Ask::Crash, _) => {
+                    let text = format!("server {who} answered {} to {:?}", shown(line), asked.ask);
+                    return broken(REPLIES, text, &[asked.step, step]);
+                }
+            }
+        }
+        broken(REPLIES, format!("server {who} said {} unasked", shown(line)), &[step])
+    }
+
+    fn judge_watch(&mut self, who: Who, master: &mut Master) -> Judgement {
+        let Some(watch) = &mut master.watch else {
+            if !master.watch_unsure && !master.told.is_empty() {
+                let step = master.told[0].0;
+                return broken(REPLIES, format!("server {who} told a master that did not watch"), &[step]);
+            }
+            master.told.clear();
+            return Ok(());
+        };
+        while !watch.is_empty() {
+            let Some((step, told)) = master.told.pop_front() else {
+                break;
+            };
+            let due = watch.pop_front();
+            if due.as_ref() != Some(&told) {
+                let text = format!("server {who} told a watcher {told:?} when {due:?} was due");
+                return broken(REPLIES, text, &[step]);
+            }
+            if matches!(told, Told::Delivered(..)) {
+                self.sometimes.hit(cases::WATCHED);
+            }
+        }
+        Ok(())
+    }
+
+    /// No question of a master that reads is open for long.
+    pub(super) fn all_answered(&self, now: Time, step: u64) -> Judgement {
+        for life in self.lives.iter().flatten() {
+            if life.ended.is_some() || life.leaving && !life.log_was_full {
+                continue;
+            }
+            for link in &life.masters {
+                let Some(master) = &self.links[*link].master else {
+                    continue;
+                };
+                let settled = master.deaf_until + SETTLED < now && !master.deaf;
+                let open = master.asked.iter().find(|asked| {
+                    let quiet = asked.ask == Ask::Watch || asked.done.is_some();
+                    !quiet && asked.at + SETTLED < now
+                });
+                if let Some(asked) = open
+                    && settled
+                    && master.open
+                    && !master.unsure
+                {
+                    let text = format!(
+                        "server {} was asked {:?} at {} and has not answered",
+                        life.who, asked.ask, asked.at
+                    );
+                    return broken(BOUNDS, text, &[asked.step, step]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No watcher was told what did not happen.
+    pub(super) fn all_told(&self, step: u64) -> Judgement {
+        for link in &self.links {
+            if let (Some(master), Some(who)) = (&link.master, link.sides[1].who)
+                && let Some((told_at, told)) = master.told.front()
+                && master.watch.is_some()
+            {
+                let text = format!("server {who} told a watcher {told:?}, which did not happen");
+                return broken(REPLIES, text, &[*told_at, step]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a line tells a watcher; `None` if it is another kind of line.
+fn watched(line: &str) -> Option<Told> {
+    let (kind, rest) = line.split_once(' ')?;
+    match kind {
+        "delivered" => {
+            let (sender, text) = rest.split_once(' ')?;
+            Some(Told::Delivered(sender.parse().ok()?, text.into()))
+        }
+        "up" => Some(Told::Up(rest.parse().ok()?)),
+        "down" => Some(Told::Down(rest.parse().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! Messages by their identity: properties 1 to 4, 6 to 8.
+
+use super::life::Own;
+use super::{
+    EMPTY_START, FIFO, Judge, Judgement, LIVES, NO_CREATION, NO_DUPLICATION, PREFIX, SETTLED,
+    VALIDITY, broken, cases,
+};
+use crate::names::Who;
+use crate::observer::{Ending, Violation};
+use chatroom_core::{Conn, Time};
+
+/// What stands around a text on its link: `msg`, an id of one or two digits, two blanks, a newline.
+const AROUND: u64 = 7;
+
+impl Judge {
+    /// A life accepted a broadcast.
+    pub(super) fn own_message(
+        &mut self,
+        now: Time,
+        step: u64,
+        who: Who,
+        text: &str,
+    ) -> Judgement {
+        self.attribute(step, who, text)?;
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
+        let number = life.own.len() as u64;
+        life.own.push(Own {
+            text: text.into(),
+            at: now,
+            step,
+            sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),
+            arrived: 0,
+        });
+        life.append(text);
+        life.last[who.host.index()] = Some((who.life, number));
+        life.broadcast_bytes += text.len() as u64 + AROUND;
+        let written = life.broadcast_bytes;
+        self.tell_watchers(who, |_| super::master::Told::Delivered(who.host.index(), text.into()));
+        for link in sessions {
+            self.lag(step, who, link, written, text.len())?;
+        }
+        Ok(())
+    }
+
+    /// A life delivered a message of a peer.
+    pub(super) fn message(
+        &mut self,
+        step: u64,
+        who: Who,
+        conn: Conn,
+        sender: u32,
+        text: &str,
+    ) -> Judgement {
+        let (link, side) = self.named(who, conn, step)?;
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        life.append(text);
+        life.deliveries += 1;
+        self.tell_watchers(who, |_| super::master::Told::Delivered(sender as usize, text.into()));
+        if self.damaged {
+            return Ok(());
+        }
+        let [ours, theirs] = match side {
+            0 => [0, 1],
+            _ => [1, 0],
+        };
+        let Some(from) = self.links[link].sides[theirs].who else {
+            let text = format!("server {who} took a message from a master's connection {conn}");
+            return broken(NO_CREATION, text, &[step]);
+        };
+        let at = format_args!("server {who} took {} from {from}", shown(text)).to_string();
+        if from.host.0 != u16::try_from(sender).unwrap_or(u16::MAX) {
+            return broken(NO_CREATION, format!("{at} as if it were server {sender}'s"), &[step]);
+        }
+        let Some((first, began)) = self.links[link].sides[theirs].first else {
+            return broken(EMPTY_START, format!("{at} before its session began"), &[step]);
+        };
+        let up = self.links[link].sides[ours].up;
+        let number = first + self.links[link].sides[ours].delivered;
+        self.links[link].sides[ours].delivered += 1;
+        let expected = self.life(from).own.get(number as usize);
+        let same = expected.is_some_and(|own| *own.text == *text);
+        if !up {
+            let text = format!("{at} on a link that is not the session's");
+            return broken(FIFO, text, &[step, began]);
+        }
+        if !same {
+            return self.explain(step, began, from, (first, number), &at, text);
+        }
+        self.order(step, who, from, number, &at)?;
+        self.count(link, from, number, text);
+        Ok(())
+    }
+
+    /// A message that is not the one that must come now: says which property that breaks.
+    fn explain(
+        &self,
+        step: u64,
+        began: u64,
+        from: Who,
+        (first, number): (u64, u64),
+        at: &str,
+        text: &str,
+    ) -> Judgement {
+        let own = &self.life(from).own;
+        let (first, number) = (first as usize, number as usize);
+        let expected = own.get(number);
+        let due = match expected {
+            Some(own) => format!(
+                "broadcast {number} of that life, {}, was to come",
+                shown(&own.text)
+            ),
+            None => format!("that life made only {} broadcasts", own.len()),
+        };
+        let mut events = vec![step, began];
+        events.extend(expected.map(|own| own.step));
+        let dead = self.life(from).ended.is_some();
+        if let Some(expected) = expected
+            && expected.text.starts_with(text)
+        {
+            let property = if dead { PREFIX } else { NO_CREATION };
+            return broken(property, format!("{at}, cut short: {due}"), &events);
+        }
+        let found = |from: usize, to: usize| {
+            let range = from.min(own.len())..to.min(own.len());
+            own[range.clone()]
+                .iter()
+                .position(|own| *own.text == *text)
+                .map(|place| range.start + place)
+        };
+        let (property, what, place) = if let Some(place) = found(number + 1, own.len()) {
+            let property = if dead { PREFIX } else { FIFO };
+            (property, "too early", place)
+        } else if let Some(place) = found(first, number) {
+            (NO_DUPLICATION, "again", place)
+        } else if let Some(place) = found(0, first) {
+            (EMPTY_START, "from before the session", place)
+        } else {
+            let text = format!("{at}, which that life never broadcast: {due}");
+            return broken(NO_CREATION, text, &events);
+        };
+        events.push(own[place].step);
+        let text = format!("{at}, its broadcast {place}, {what}: {due}");
+        broken(property, text, &events)
+    }
+
+    /// The place of a message in the log, after what is there already.
+    fn order(&mut self, step: u64, who: Who, from: Who, number: u64, at: &str) -> Judgement {
+        let strict = self.strict;
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        let last = life.last[from.host.index()].replace((from.life, number));
+        let Some((life, last)) = last else {
+            return Ok(());
+        };
+        if life > from.life {
+            let text = format!("{at} after messages of its next life {life}");
+            return broken(LIVES, text, &[step]);
+        }
+        if life < from.life {
+            self.sometimes.hit(cases::TWO_LIVES);
+            return Ok(());
+        }
+        if number <= last {
+            let property = if number == last { NO_DUPLICATION } else { FIFO };
+            let text = format!("{at}, its broadcast {number}, after its broadcast {last}");
+            return broken(property, text, &[step]);
+        }
+        if number > last + 1 {
+            if strict {
+                let text = format!(
+                    "{at}, its broadcast {number}, after its broadcast {last}: a gap without a broken link"
+                );
+                return broken(FIFO, text, &[step]);
+            }
+            self.sometimes.hit(cases::GAP);
+        }
+        Ok(())
+    }
+
+    /// Notes an arrival that was right.
+    fn count(&mut self, link: usize, from: Who, number: u64, text: &str) {
+        let life = &mut self.lives[from.host.index()][from.life as usize];
+        let index = number as usize;
+        life.own[index].arrived += 1;
+        let twice = index > 0 && *life.own[index - 1].text == *text;
+        if twice && life.own[index - 1].arrived > 0 {
+            self.sometimes.hit(cases::SAME_TEXT);
+        }
+        if text.starts_with("ping ") || text.starts_with("msg ") {
+            self.sometimes.hit(cases::WIRE_TEXT);
+        }
+        if text.len() + 3 >= self.limits.text {
+            self.sometimes.hit(cases::LONGEST);
+        }
+        if self.links[link].again {
+            self.sometimes.hit(cases::AGAIN);
+        }
+    }
+
+    /// What was broadcast on sessions that still stand has arrived.
+    pub(super) fn validity(&mut self, now: Time, step: u64) -> Judgement {
+        if self.damaged {
+            return Ok(());
+        }
+        let mut whole = 0;
+        for link in &self.links {
+            let [one, other] = &link.sides;
+            if link.master.is_some() || !one.up || !other.up || one.closed || other.closed {
+                continue;
+            }
+            for (from, to) in [(one, other), (other, one)] {
+                let (Some(sender), Some(receiver), Some((first, began))) =
+                    (from.who, to.who, from.first)
+                else {
+                    continue;
+                };
+                whole += u64::from(to.delivered > 0);
+                let due = self.life(sender).own.get((first + to.delivered) as usize);
+                let late = due.filter(|own| own.at + SETTLED < now);
+                if let Some(own) = late
+                    && !self.trouble.is_paused(sender.host)
+                    && !self.trouble.is_paused(receiver.host)
+                    && self.trouble.between(sender.host, receiver.host, now) + SETTLED < now
+                {
+                    let text = format!(
+                        "server {sender} broadcast {} at {}, the session with {receiver} stood to the end, and it did not arrive",
+                        shown(&own.text),
+                        own.at
+                    );
+                    return broken(VALIDITY, text, &[began, own.step, step]);
+                }
+            }
+        }
+        self.sometimes.add(cases::WHOLE_SESSION, whole);
+        Ok(())
+    }
+
+    /// Counts the broadcasts that some peers got and some did not, of lives that were killed.
+    pub(super) fn count_partial_arrivals(&mut self) {
+        let mut partial = 0;
+        for life in self.lives.iter().flatten() {
+            if matches!(life.ended, Some(Ending::Killed(_) | Ending::Crashed)) {
+                let some = |own: &&Own| own.arrived > 0 && own.arrived < own.sessions;
+                partial += life.own.iter().filter(some).count() as u64;
+            }
+        }
+        self.sometimes.add(cases::SOME_GOT_IT, partial);
+    }
+
+    /// Sums that a server keeps agree with what was seen of it.
+    pub(super) fn sums<M: super::Chat>(
+        &self,
+        scene: &super::Scene<'_, M>,
+    ) -> Result<(), Violation> {
+        for lives in &self.lives {
+            let Some(life) = lives.last().filter(|life| life.ended.is_none()) else {
+                continue;
+            };
+            let Some(machine) = scene.machine(life.who.host) else {
+                continue;
+            };
+            let counters = machine.counters();
+            let counted = [counters.broadcasts, counters.deliveries];
+            let seen = [life.own.len() as u64, life.deliveries];
+            if counted != seen {
+                let text = format!(
+                    "server {} counted {counted:?} broadcasts and deliveries, and told of {seen:?}",
+                    life.who
+                );
+                return broken(super::BOUNDS, text, &[scene.step]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text, shortened for a reader.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    if text.chars().count() <= MOST {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(MOST).collect();
+    format!("{head:?}… ({} bytes)", text.len())
+}
