@@ -1,0 +1,286 @@
+//! Any calls in any order to one server: no panic, misuse is an `Err` of the right kind, no limit
+//! is ever exceeded, and the next timeout lies ahead after `handle_timeout` and a drain.
+
+use chatroom_core::*;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Dialling,
+    Link,
+    Master,
+    /// A master that sends no more.
+    Finished,
+    Dead,
+}
+
+const LINES: [&[u8]; 20] = [
+    b"ping 0\n",
+    b"ping 1\n",
+    b"ping 2\n",
+    b"ping 3\n",
+    b"msg 0 a\n",
+    b"msg 2 bcd\n",
+    b"msg 3 efghijklmnop\n",
+    b"msg 2 qrstuvwxyzabcdefg\n",
+    b"pong\n",
+    b"msg 2",
+    b" x\nping ",
+    b"3\n\xff\n",
+    b"get\n",
+    b"alive\nalive\nalive\nalive\nalive\nalive\nalive\n",
+    b"broadcast abc\n",
+    b"broadcast 0123456789abcdef\nget\n",
+    b"watch\n",
+    b"crash\n",
+    b"broadcast",
+    b" 1\nbroadcast 2\nbroadcast 3\nbroadcast 4\nget\n",
+];
+
+struct Caller<'a> {
+    data: &'a [u8],
+    server: ChatServer,
+    limits: Limits,
+    now: Time,
+    states: BTreeMap<Conn, State>,
+    drained: bool,
+    halted: bool,
+}
+
+/// Takes `data` for a list of calls and makes them.
+pub(crate) fn core_calls(data: &[u8]) {
+    let mut config = Config::new(1, 4);
+    config.limits = Limits {
+        text: 16,
+        nameless: 2,
+        masters: 3,
+        accepts: 40,
+        high_water: 20,
+        lag: 60,
+        replies: 40,
+        watch: 80,
+        log: 300,
+    };
+    let limits = config.limits.clone();
+    let mut caller = Caller {
+        data,
+        server: ChatServer::new(config).expect("a valid configuration"),
+        limits,
+        now: Time::ZERO,
+        states: BTreeMap::new(),
+        drained: true,
+        halted: false,
+    };
+    while !caller.data.is_empty() {
+        caller.call();
+        caller.check();
+    }
+    caller.drain();
+    caller.check();
+}
+
+impl Caller<'_> {
+    fn byte(&mut self) -> usize {
+        match self.data.split_first() {
+            Some((&byte, rest)) => {
+                self.data = rest;
+                usize::from(byte)
+            }
+            None => 0,
+        }
+    }
+
+    /// Any handle that was ever given out, or one that never was.
+    fn conn(&mut self) -> Conn {
+        let which = self.byte();
+        let known = self.states.len();
+        match self.states.keys().nth(which % (known + 1)) {
+            Some(&conn) => conn,
+            None => Conn::new(which as u32 % 5, 1000),
+        }
+    }
+
+    fn call(&mut self) {
+        match self.byte() % 16 {
+            0 => self.server.handle_start(self.now),
+            1 | 2 => {
+                let door = Door(self.byte() as u8 % 3);
+                if let Ok(conn) = self.server.handle_accepted(self.now, door) {
+                    assert!(!self.halted);
+                    let state = if door == LINKS {
+                        State::Link
+                    } else {
+                        State::Master
+                    };
+                    assert_eq!(self.states.insert(conn, state), None, "a handle used twice");
+                }
+            }
+            3 => {
+                let door = Door(self.byte() as u8 % 3);
+                self.server.handle_starved(self.now, door);
+            }
+            4 => {
+                let conn = self.conn();
+                let failed = self.byte().is_multiple_of(4);
+                let outcome = match failed {
+                    true => Dialled::Failed,
+                    false => Dialled::Connected,
+                };
+                let result = self.server.handle_dialled(self.now, conn, outcome);
+                self.judge(conn, result, |state| match state {
+                    State::Dialling => None,
+                    State::Dead => Some(Misuse::Stale),
+                    State::Link | State::Master | State::Finished => Some(Misuse::WrongState),
+                });
+                if result.is_ok() {
+                    let state = if failed { State::Dead } else { State::Link };
+                    self.states.insert(conn, state);
+                }
+            }
+            5..=8 => {
+                let conn = self.conn();
+                let which = self.byte();
+                let (bytes, rest) = match LINES.get(which % 32) {
+                    Some(&line) => (line, self.data),
+                    None => self.data.split_at(self.data.len().min(which % 64)),
+                };
+                self.data = rest;
+                let result = self.server.handle_bytes(self.now, conn, bytes);
+                self.judge(conn, result, |state| match state {
+                    State::Link | State::Master => None,
+                    State::Dead => Some(Misuse::Stale),
+                    State::Dialling | State::Finished => Some(Misuse::WrongState),
+                });
+            }
+            9 | 10 => {
+                let conn = self.conn();
+                let pending = self.server.pending(conn).len();
+                let count = match self.byte() {
+                    all @ 0..128 => pending.min(all),
+                    some => pending.min(some) + some % 3,
+                };
+                let result = self.server.handle_sent(self.now, conn, count);
+                self.judge(conn, result, |state| match state {
+                    State::Dead => Some(Misuse::Stale),
+                    _ if count > pending => Some(Misuse::TooMuch),
+                    State::Dialling | State::Link | State::Master | State::Finished => None,
+                });
+            }
+            11 => {
+                let conn = self.conn();
+                let loss = match self.byte() % 2 {
+                    0 => Loss::Finished,
+                    _ => Loss::Broken,
+                };
+                let result = self.server.handle_lost(self.now, conn, loss);
+                self.judge(conn, result, |state| match (state, loss) {
+                    (State::Dead, _) => Some(Misuse::Stale),
+                    (State::Dialling, _) | (State::Finished, Loss::Finished) => {
+                        Some(Misuse::WrongState)
+                    }
+                    (State::Link | State::Master | State::Finished, _) => None,
+                });
+                if result.is_ok() {
+                    let state = match loss {
+                        Loss::Broken => State::Dead,
+                        Loss::Finished if self.states[&conn] == State::Master => State::Finished,
+                        Loss::Finished => self.states[&conn],
+                    };
+                    self.states.insert(conn, state);
+                }
+            }
+            12 => {
+                self.server.handle_timeout(self.now);
+                self.drain();
+                if let Some(next) = self.server.poll_timeout() {
+                    assert!(next.at > self.now, "{next:?} at {}", self.now);
+                }
+                self.server.handle_timeout(self.now);
+                assert_eq!(self.server.poll(), None, "a repeated timeout does nothing");
+            }
+            13 => {
+                let ms = self.byte() as u64;
+                self.now = self.now + Span::from_millis(ms * ms / 40);
+            }
+            14 => {
+                // Seldom, for little comes after it.
+                if self.byte() > 240 {
+                    self.server.handle_shutdown(self.now);
+                }
+            }
+            _ => {
+                // A driver that drains late: the next call finds what is left.
+                self.drained = false;
+                return;
+            }
+        }
+        if self.byte() > 32 {
+            self.drain();
+        } else {
+            self.drained = false;
+        }
+    }
+
+    /// Asserts that a call on `conn` ended as its state says, if all closes are known.
+    fn judge(
+        &self,
+        conn: Conn,
+        result: Result<(), Misuse>,
+        expected: impl Fn(State) -> Option<Misuse>,
+    ) {
+        if self.drained {
+            let state = self.states.get(&conn).copied().unwrap_or(State::Dead);
+            assert_eq!(result.err(), expected(state), "{conn} is {state:?}");
+        }
+    }
+
+    fn drain(&mut self) {
+        if let Some(timeout) = self.server.poll_timeout()
+            && timeout.why == "undrained"
+        {
+            assert!(timeout.at <= self.now);
+        }
+        let mut actions = 0;
+        while let Some(action) = self.server.poll() {
+            assert!(!self.halted, "{action:?} after the end");
+            actions += 1;
+            assert!(actions < 1000, "actions without end");
+            match action {
+                Action::Dial { conn, to } => {
+                    assert!(to.0 < 1, "only ids below are dialled");
+                    assert_eq!(self.states.insert(conn, State::Dialling), None);
+                }
+                Action::Close(conn) => {
+                    let before = self.states.insert(conn, State::Dead);
+                    assert!(before.is_some_and(|state| state != State::Dead));
+                }
+                Action::Halt(_) => {
+                    self.halted = true;
+                    self.states
+                        .values_mut()
+                        .for_each(|state| *state = State::Dead);
+                }
+                Action::Notice(news) => assert!(!news.to_string().contains('\n')),
+                Action::Send(_) | Action::Pause(_) | Action::Resume(_) => {}
+                Action::Shut(door) | Action::Open(door) => assert!(door.0 < 2),
+            }
+        }
+        self.drained = true;
+        if self.halted {
+            assert_eq!(self.server.poll_timeout(), None);
+        }
+    }
+
+    fn check(&self) {
+        const BLOCK: u64 = 64 << 10;
+        let (g, l) = (self.server.gauges(), &self.limits);
+        assert!(g.peers <= 3 && g.nameless <= l.nameless && g.masters <= l.masters);
+        assert!(g.log_bytes <= l.log && g.log_bytes == self.server.log().len() as u64);
+        assert!(g.lag_bytes <= l.lag as u64 + BLOCK);
+        let reply = 200 + l.log;
+        let owed = l.replies.max(l.watch) as u64 + reply;
+        assert!(g.owed_bytes <= l.masters as u64 * owed);
+        let alive = self.server.alive();
+        assert!(alive.contains(&1) && alive.is_sorted() && alive.len() == g.peers + 1);
+    }
+}
