@@ -93,3 +93,65 @@ pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_the_same_for_ever() {
+        let root = Choice::seed(7);
+        let drawn = [
+            root,
+            root.on("link"),
+            root.at(1),
+            root.on("link").at(1).at(2),
+        ];
+        assert_eq!(drawn.map(Choice::bits), PINNED);
+    }
+
+    /// A plan's file means the same run only as long as these hold.
+    const PINNED: [u64; 4] = [
+        17_454_865_949_639_441_193,
+        16_334_931_815_173_465_132,
+        13_255_629_488_056_770_378,
+        7_193_575_294_578_852_890,
+    ];
+
+    #[test]
+    fn draws_stay_within_their_bounds_and_reach_them() {
+        let mut seen = [0_u32; 7];
+        for index in 0..7000 {
+            let choice = Choice::seed(1).at(index);
+            assert_eq!(choice.below(0), 0);
+            assert_eq!(choice.between(5, 4), 5);
+            assert_eq!(choice.between(9, 9), 9);
+            assert_eq!(choice.between(0, u64::MAX), choice.bits());
+            assert!(!choice.chance(0) && choice.chance(1000));
+            let value = choice.between(3, 9);
+            seen[usize::try_from(value - 3).unwrap()] += 1;
+        }
+        assert!(
+            seen.iter().all(|count| (850..1150).contains(count)),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_shuffle_is_a_permutation_and_reaches_every_place() {
+        let mut firsts = [0_u32; 5];
+        for index in 0..1000 {
+            let mut items = [0, 1, 2, 3, 4];
+            Choice::seed(2).at(index).shuffle(&mut items);
+            firsts[items[0]] += 1;
+            items.sort_unstable();
+            assert_eq!(items, [0, 1, 2, 3, 4]);
+        }
+        assert!(
+            firsts.iter().all(|count| (150..250).contains(count)),
+            "{firsts:?}"
+        );
+        assert_eq!(Choice::seed(1).pick::<u8>(&[]), None);
+        assert_eq!(Choice::seed(1).pick(&[4]), Some(&4));
+    }
+}

@@ -3,235 +3,19 @@
 //! same plan; and that a machine which breaks the driver's contract is found out.
 
 mod toy;
+#[path = "toy/transport.rs"]
+mod transport;
 
-use chatroom_core::machine::{Door, Loss, Machine};
+use chatroom_core::machine::Door;
 use chatroom_core::time::{Span, Time};
 use chatroom_sim::engine::{Engine, Outcome, run};
 use chatroom_sim::names::{Client, Host, Peer, Who};
-use chatroom_sim::observer::{Cause, Ending, Fact, Observer, Scene, Violation};
-use chatroom_sim::plan::{Change, Connects, Fate, Plan, Way};
+use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
+use chatroom_sim::plan::{Change, Connects, Event, Fate, Plan, Way};
 use chatroom_sim::random::Choice;
 use std::collections::BTreeMap;
 use toy::{ECHO, Quirk, Toy, Toys};
-
-/// Checks the transport from what it did: each direction of each link is one stream.
-#[derive(Debug, Default)]
-struct Transport {
-    streams: BTreeMap<(u64, Peer), Stream>,
-    /// Who holds a link's two sides, dialler first.
-    peers: BTreeMap<u64, [Peer; 2]>,
-    up: BTreeMap<Host, (Who, bool)>,
-    finished: u64,
-    broken: u64,
-    opened: u64,
-    failed: u64,
-    sent: u64,
-    received: u64,
-    pieces: u64,
-    heard: BTreeMap<Client, Vec<u8>>,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    bytes: Vec<u8>,
-    received: usize,
-    closed: bool,
-}
-
-fn wrong(scene: u64, property: &'static str, text: String) -> Result<(), Violation> {
-    Err(Violation {
-        property,
-        text,
-        events: vec![scene],
-    })
-}
-
-impl Transport {
-    /// The side that sends to `peer`.
-    fn other(&self, link: u64, peer: Peer) -> Peer {
-        let [one, two] = self.peers[&link];
-        if one == peer { two } else { one }
-    }
-
-    fn read(
-        &mut self,
-        step: u64,
-        link: u64,
-        by: Peer,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Violation> {
-        let from = self.other(link, by);
-        let stream = self.streams.entry((link, from)).or_default();
-        let at = stream.received;
-        if offset != at as u64 || stream.closed {
-            return wrong(step, "order", format!("{by} reads {offset}, expected {at}"));
-        }
-        if stream.bytes.get(at..at + bytes.len()) != Some(bytes) {
-            return wrong(step, "integrity", format!("{by} reads what was not sent"));
-        }
-        stream.received += bytes.len();
-        self.received += bytes.len() as u64;
-        self.pieces += 1;
-        Ok(())
-    }
-
-    fn end(
-        &mut self,
-        step: u64,
-        link: u64,
-        by: Peer,
-        loss: Loss,
-        whole: bool,
-    ) -> Result<(), Violation> {
-        let from = self.other(link, by);
-        let stream = self.streams.entry((link, from)).or_default();
-        if stream.closed {
-            return wrong(step, "ends-once", format!("{by} is told twice"));
-        }
-        stream.closed = true;
-        if loss == Loss::Finished && whole && stream.received != stream.bytes.len() {
-            return wrong(
-                step,
-                "end-after-data",
-                format!("{by} was told before the last byte"),
-            );
-        }
-        Ok(())
-    }
-}
-
-impl<M: Machine> Observer<M> for Transport {
-    fn see(&mut self, scene: &Scene<'_, M>, fact: &Fact<'_, M::Notice>) -> Result<(), Violation> {
-        let step = scene.step;
-        let awake = |this: &Self, who: Who| {
-            if this.up.get(&who.host) == Some(&(who, true)) {
-                Ok(())
-            } else {
-                wrong(step, "awake", format!("{who} is told something: {fact:?}"))
-            }
-        };
-        match fact {
-            Fact::Change { .. } | Fact::Over => {}
-            Fact::Started { who } => {
-                self.up.insert(who.host, (*who, true));
-            }
-            Fact::Ended { who, .. } => {
-                self.up.remove(&who.host);
-            }
-            Fact::Paused { who } => {
-                self.up.insert(who.host, (*who, false));
-            }
-            Fact::Resumed { who } => {
-                self.up.insert(who.host, (*who, true));
-            }
-            Fact::Notice { who, notice, .. } => {
-                return wrong(step, "toy", format!("{who} says {notice}"));
-            }
-            Fact::Dialling { who, .. } => awake(self, *who)?,
-            Fact::DialFailed { who, .. } => {
-                self.failed += 1;
-                awake(self, *who)?;
-            }
-            Fact::Opened {
-                who,
-                link,
-                peer,
-                door,
-                ..
-            } => {
-                self.opened += 1;
-                let me = Peer::Host(*who);
-                let pair = if door.is_some() {
-                    [*peer, me]
-                } else {
-                    [me, *peer]
-                };
-                self.peers.insert(*link, pair);
-                awake(self, *who)?;
-            }
-            Fact::TurnedAway { who, .. } | Fact::Closed { who, .. } => awake(self, *who)?,
-            Fact::Sent {
-                who,
-                link,
-                offset,
-                bytes,
-                ..
-            } => {
-                awake(self, *who)?;
-                let stream = self.streams.entry((*link, Peer::Host(*who))).or_default();
-                if *offset != stream.bytes.len() as u64 {
-                    return wrong(step, "order", format!("{who} sends at {offset}"));
-                }
-                stream.bytes.extend_from_slice(bytes);
-                self.sent += bytes.len() as u64;
-            }
-            Fact::Received {
-                who,
-                link,
-                offset,
-                bytes,
-                ..
-            } => {
-                awake(self, *who)?;
-                self.read(step, *link, Peer::Host(*who), *offset, bytes)?;
-            }
-            Fact::Lost {
-                who,
-                link,
-                loss,
-                cause,
-                ..
-            } => {
-                awake(self, *who)?;
-                match loss {
-                    Loss::Finished => self.finished += 1,
-                    Loss::Broken => self.broken += 1,
-                }
-                let whole = matches!(cause, Cause::Closed | Cause::Ended(Ending::Done));
-                self.end(step, *link, Peer::Host(*who), *loss, whole)?;
-            }
-            Fact::ClientOpened { client, link } => {
-                // The host's side is told apart by being the other one.
-                let host = Peer::Host(Who {
-                    host: client.host,
-                    life: scene_life(self, client.host),
-                });
-                self.peers.insert(*link, [Peer::Client(*client), host]);
-            }
-            Fact::ClientSaid {
-                client,
-                link,
-                bytes,
-                ..
-            } => {
-                let stream = self
-                    .streams
-                    .entry((*link, Peer::Client(*client)))
-                    .or_default();
-                stream.bytes.extend_from_slice(bytes);
-            }
-            Fact::ClientHeard {
-                client,
-                link,
-                offset,
-                bytes,
-            } => {
-                self.heard
-                    .entry(*client)
-                    .or_default()
-                    .extend_from_slice(bytes);
-                self.read(step, *link, Peer::Client(*client), *offset, bytes)?;
-            }
-            Fact::ClientLost { .. } | Fact::ClientLeft { .. } => {}
-        }
-        Ok(())
-    }
-}
-
-fn scene_life(transport: &Transport, host: Host) -> u32 {
-    transport.up.get(&host).map_or(0, |(who, _)| who.life)
-}
+use transport::Transport;
 
 const SECOND: u64 = 1_000_000;
 
@@ -472,7 +256,7 @@ fn taking_out_an_event_moves_no_choice_of_other_links() {
         for near in 0..2 {
             with.events.insert(
                 0,
-                chatroom_sim::plan::Event {
+                Event {
                     at: Time::ZERO,
                     change: Change::Connects(way(far, near, false), Connects::Hang),
                 },
@@ -499,6 +283,69 @@ fn a_paused_host_is_told_nothing_and_then_everything() {
     let seen = outcome.observer;
     assert_eq!((seen.finished, seen.broken), (0, 0));
     assert!(seen.sent - seen.received <= 3 * 2 * 20);
+}
+
+#[test]
+fn a_backlog_is_read_before_a_timeout_passes_judgement() {
+    /// What host 1 was told and what it sent (which it does at its timeouts) as it went on.
+    #[derive(Default)]
+    struct Resumption(Vec<(bool, u64)>);
+    impl Observer<Toy> for Resumption {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, Toy>,
+            fact: &Fact<'_, toy::Says>,
+        ) -> Result<(), Violation> {
+            if scene.now == secs(5)
+                && let Fact::Received { who, link, .. } | Fact::Sent { who, link, .. } = fact
+                && who.host == Host(1)
+            {
+                let sent = matches!(fact, Fact::Sent { .. });
+                self.0.push((sent, *link));
+            }
+            Ok(())
+        }
+    }
+    for seed in 0..20 {
+        let mut plan = calm(seed, 4, secs(6));
+        plan.push(secs(2), Change::Pause(Host(1)));
+        plan.push(secs(5), Change::Resume(Host(1)));
+        let seen = run(&Toys::default(), &plan, Resumption::default())
+            .observer
+            .0;
+        let first_sent = seen.iter().position(|(sent, _)| *sent);
+        let read = &seen[..first_sent.unwrap_or_else(|| panic!("seed {seed}: nothing sent"))];
+        let links: std::collections::BTreeSet<u64> = read.iter().map(|(_, link)| *link).collect();
+        assert_eq!(links.len(), 3, "seed {seed}");
+        assert!(
+            seen[read.len()..].iter().all(|(sent, _)| *sent),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_panicking_observer_ends_the_run_with_a_violation() {
+    struct Nervous;
+    impl Observer<Toy> for Nervous {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, Toy>,
+            _: &Fact<'_, toy::Says>,
+        ) -> Result<(), Violation> {
+            assert!(scene.now < secs(1), "enough");
+            Ok(())
+        }
+    }
+    let broken = run(&Toys::default(), &calm(1, 2, secs(5)), Nervous)
+        .violation
+        .unwrap();
+    assert_eq!(broken.property, "panic");
+    assert!(
+        broken.text.starts_with("enough (in or after "),
+        "{}",
+        broken.text
+    );
 }
 
 #[test]
@@ -575,7 +422,7 @@ fn dials_are_refused_or_hang_and_work_again() {
     let mut plan = calm(1, 2, secs(10));
     plan.events.insert(
         0,
-        chatroom_sim::plan::Event {
+        Event {
             at: Time::ZERO,
             change: Change::Connects(way(1, 0, false), Connects::Refused),
         },
