@@ -257,7 +257,12 @@ fn records_see_the_same_run_as_nobody() {
 
 #[test]
 fn vector_clocks_order_what_follows_from_what() {
-    let recorder = recorded(2);
+    for seed in 0..10 {
+        check_clocks(&recorded(seed));
+    }
+}
+
+fn check_clocks(recorder: &Recorder) {
     let mut receipts = 0;
     let mut last: BTreeMap<Lane, BTreeMap<u32, u64>> = BTreeMap::new();
     for record in &recorder.records {
@@ -293,7 +298,7 @@ fn vector_clocks_order_what_follows_from_what() {
         }
         *before = clock;
     }
-    assert!(receipts > 500, "{receipts}");
+    assert!(receipts > 100, "{receipts}");
 }
 
 #[test]
