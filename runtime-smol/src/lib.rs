@@ -5,8 +5,12 @@
 //! registration for each would cost two thread switches for every message that arrives.
 //!
 //! Every turn: what is ready is read, a bounded amount; then the clock is asked whether the
-//! machine's timeout has come; then the task waits for the next socket or the alarm. All rules
-//! about sockets and about the order of calls are in `chatroom-driver`.
+//! machine's timeout has come; then the task waits for the next socket or the alarm. Where news
+//! come every few milliseconds, as with many connections, the next turn first lingers in our
+//! own epoll instance, as long as no timeout is near: that costs one thread switch and two system
+//! calls, where being woken through async-io costs two and ten. Nothing else runs on the thread.
+//!
+//! All rules about sockets and about the order of calls are in `chatroom-driver`.
 
 #![forbid(unsafe_code)]
 
@@ -18,7 +22,7 @@ use chatroom_core::machine::Machine;
 use chatroom_driver::{Addresses, Error, Observer, Outcome, Reads, Shell, Stop};
 use smol::LocalExecutor;
 use smol::future;
-use watch::Watch;
+use watch::{Found, LINGER, Watch};
 
 /// Runs `machine` until it halts. Blocks the calling thread, which does all the work; async-io
 /// adds a thread of its own that waits.
@@ -46,8 +50,9 @@ async fn serve<M: Machine, O: Observer<M>>(
     let mut alarm = Alarm::new(shell.clock());
     shell.start();
     watch.follow(shell);
+    let (mut quick, mut lingers) = (false, false);
     loop {
-        let busy = watch.turn(shell)?;
+        let found = watch.turn(shell, lingers)?;
         shell.expire();
         watch.follow(shell);
         if let Some(outcome) = shell.outcome() {
@@ -56,11 +61,15 @@ async fn serve<M: Machine, O: Observer<M>>(
             shell.farewell();
             return Ok(outcome);
         }
-        if busy {
+        let now = shell.clock().now();
+        let has_time = shell.deadline().since(now) > LINGER;
+        lingers = found == Found::Little && (quick || lingers) && has_time;
+        if found == Found::Much {
             future::yield_now().await;
-        } else {
+        } else if !lingers {
             alarm.set(shell.deadline());
             watch.wait(&mut alarm).await?;
+            quick = shell.clock().now().since(now) < LINGER;
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::alarm::Alarm;
 use async_io::Async;
 use chatroom_core::machine::{Conn, Door, Machine};
+use chatroom_core::time::Span;
 use chatroom_driver::{Change, Error, Observer, Progress, Shell, Stop};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -19,10 +20,19 @@ use std::task::Poll;
 /// Sockets that are served in one turn; the others have the next.
 const TURN: usize = 256;
 
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
+/// How long a turn that lingers waits for the first socket.
+pub(crate) const LINGER: Span = Span::from_millis(10);
+
+/// What a turn found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No socket was ready.
+    Nothing,
+    /// One was, and there is probably nothing more by now.
+    Little,
+    /// There is probably more by now, and to ask costs less than to wait.
+    Much,
+}
 
 /// Knows which sockets are ready, and waits for what the shell wants to know.
 pub(crate) struct Watch<'a> {
@@ -86,7 +96,7 @@ impl<'a> Watch<'a> {
         stop: &'a Stop,
     ) -> Result<Self, Error> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(Error::system("make an epoll"))?;
-        // Nothing ever blocks on it: it is only asked what is ready at once.
+        // Its own mode does not matter: each wait says how long it may take.
         let epoll = Async::new_nonblocking(epoll).map_err(Error::system("watch an epoll"))?;
         epoll::add(&epoll, stop, Key::Stop.data(), EventFlags::IN)
             .map_err(Error::system("watch for a request to stop"))?;
@@ -121,19 +131,24 @@ impl<'a> Watch<'a> {
     }
 
     /// Serves the sockets that are ready, each a bounded amount and at most `TURN` of them.
-    /// Tells whether it is busy: then there is probably more by now, and to ask costs less than
-    /// to wait.
+    /// If none is and it `lingers`, waits at most `LINGER` for the first.
     pub(crate) fn turn<M: Machine, O: Observer<M>>(
         &mut self,
         shell: &mut Shell<M, O>,
-    ) -> Result<bool, Error> {
+        lingers: bool,
+    ) -> Result<Found, Error> {
+        let wait = if lingers { LINGER } else { Span::ZERO };
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: wait.as_micros() as i64 * 1000,
+        };
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&AT_ONCE)) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::system("ask which sockets are ready")(error)),
         }
-        let mut busy = events.len() > 1;
+        let mut much = events.len() > 1;
         for event in &events {
             let progress = match Key::of(event.data) {
                 Key::Stop => {
@@ -145,11 +160,15 @@ impl<'a> Watch<'a> {
                 Key::Door(door) => shell.accept(door),
                 Key::Conn(conn) => self.serve(shell, conn, event.flags),
             };
-            busy |= progress == Progress::More;
+            much |= progress == Progress::More;
             self.follow(shell);
         }
         self.events = events;
-        Ok(busy)
+        Ok(match self.events.len() {
+            0 => Found::Nothing,
+            _ if much => Found::Much,
+            _ => Found::Little,
+        })
     }
 
     /// Waits from now on for what `shell` wants to know.
