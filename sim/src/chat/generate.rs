@@ -128,7 +128,11 @@ impl Maker {
         let families = self.families;
         let some = |maker: &Self, on: bool, name: &str, most: u64| {
             let choice = choice.on(name);
-            let count = if on { choice.on("count").below(most + 1) } else { 0 };
+            let count = if on {
+                choice.on("count").below(most + 1)
+            } else {
+                0
+            };
             (0..count)
                 .map(|i| (maker.moment(choice.at(i).on("at")), choice.at(i)))
                 .collect::<Vec<_>>()
@@ -227,7 +231,11 @@ impl Maker {
     fn masters(&mut self, host: Host) {
         let choice = self.choice.on("masters").at(host.0.into());
         self.open(host, 1, choice.on("second").between(100 * MS, self.heal));
-        self.open(host, WATCHER, choice.on("watcher").between(100 * MS, self.heal));
+        self.open(
+            host,
+            WATCHER,
+            choice.on("watcher").between(100 * MS, self.heal),
+        );
         let count = choice.on("count").between(4, 24);
         for i in 0..count {
             let choice = choice.at(i);
@@ -284,7 +292,10 @@ impl Maker {
                     self.push(at, Change::Deaf(client, true));
                     let asked = b"get\nalive\n".repeat(usize::try_from(asks).unwrap_or(1));
                     self.say(host, number, at, asked);
-                    self.push((at + long).min(self.heal + 400 * MS), Change::Deaf(client, false));
+                    self.push(
+                        (at + long).min(self.heal + 400 * MS),
+                        Change::Deaf(client, false),
+                    );
                 }
                 _ => self.say(host, number, at, b"alive\n".to_vec()),
             }
@@ -369,7 +380,11 @@ impl Maker {
                 _ => {
                     let bytes = u32::try_from(choice.on("bytes").between(64, 2_000)).unwrap_or(64);
                     let end = Change::Buffer(way, 0);
-                    (families.small_buffers, Change::Buffer(way, bytes), Some(end))
+                    (
+                        families.small_buffers,
+                        Change::Buffer(way, bytes),
+                        Some(end),
+                    )
                 }
             };
             if on {

@@ -2,6 +2,7 @@
 //! All that the simulator knows of a chat is in here.
 
 pub mod cases;
+pub mod failure;
 mod generate;
 pub mod judge;
 mod profile;

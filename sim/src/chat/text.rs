@@ -48,7 +48,11 @@ pub(super) fn text(choice: Choice, limit: usize) -> String {
     } else {
         // The very longest, or one byte less.
         let longest = (limit as u64).min(6_000);
-        filled(choice, longest - choice.on("less").below(2).min(longest - 1), limit)
+        filled(
+            choice,
+            longest - choice.on("less").below(2).min(longest - 1),
+            limit,
+        )
     };
     if text.len() > limit {
         "y".to_owned()
@@ -74,7 +78,10 @@ pub(super) fn garbage(choice: Choice, limit: usize) -> Vec<u8> {
         5 => Vec::new(),
         _ => {
             let mut line = b"broadcast ".to_vec();
-            line.resize(line.len() + limit.min(60_000) + 1 + choice.on("more").below(200) as usize, b'z');
+            line.resize(
+                line.len() + limit.min(60_000) + 1 + choice.on("more").below(200) as usize,
+                b'z',
+            );
             line
         }
     }

@@ -158,13 +158,25 @@ mod tests {
     fn lines_in_any_pieces_are_understood_as_the_document_says() {
         let mut master = Master::default();
         let mut asks = master.say(b" get\r\nali", 5);
-        asks.extend(master.say(b"ve\nbroadcast  a b\nbroadcast abcdef\nget 1\n\ncrash\nwatch", 5));
+        asks.extend(master.say(
+            b"ve\nbroadcast  a b\nbroadcast abcdef\nget 1\n\ncrash\nwatch",
+            5,
+        ));
         asks.extend(master.say(b"\n", 5));
         let broadcast = Ask::Broadcast(" a b".into());
         let bad = Ask::Bad;
         assert_eq!(
             asks,
-            [Ask::Get, Ask::Alive, broadcast, bad.clone(), bad.clone(), bad, Ask::Crash, Ask::Watch]
+            [
+                Ask::Get,
+                Ask::Alive,
+                broadcast,
+                bad.clone(),
+                bad.clone(),
+                bad,
+                Ask::Crash,
+                Ask::Watch
+            ]
         );
     }
 

@@ -154,7 +154,9 @@ impl Judge {
 
     fn started(&mut self, now: Time, who: Who) {
         let host = who.host.index();
-        if who.life > 0 && (0..self.hosts).any(|i| self.running(i).is_some_and(|l| !l.own.is_empty())) {
+        if who.life > 0
+            && (0..self.hosts).any(|i| self.running(i).is_some_and(|l| !l.own.is_empty()))
+        {
             self.sometimes.hit(cases::RETURN);
         }
         self.handles[host].clear();
@@ -202,12 +204,7 @@ impl Judge {
         }
     }
 
-    fn notice<M: Chat>(
-        &mut self,
-        scene: &Scene<'_, M>,
-        who: Who,
-        news: &News,
-    ) -> Judgement {
+    fn notice<M: Chat>(&mut self, scene: &Scene<'_, M>, who: Who, news: &News) -> Judgement {
         let (now, step) = (scene.now, scene.step);
         match news {
             News::Delivered {

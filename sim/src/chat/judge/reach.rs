@@ -21,7 +21,12 @@ impl Judge {
         let now_up = (0..self.hosts).any(|host| {
             self.running(host)
                 .and_then(|life| life.up[who.host.index()])
-                .is_some_and(|link| self.links[link].sides.iter().any(|side| side.who == Some(who)))
+                .is_some_and(|link| {
+                    self.links[link]
+                        .sides
+                        .iter()
+                        .any(|side| side.who == Some(who))
+                })
         });
         if now_up {
             self.sometimes.hit(cases::PAUSE_SURVIVED);
@@ -29,7 +34,14 @@ impl Judge {
     }
 
     /// A life is up for another one.
-    pub(super) fn up(&mut self, now: Time, step: u64, who: Who, peer: u32, conn: Conn) -> Judgement {
+    pub(super) fn up(
+        &mut self,
+        now: Time,
+        step: u64,
+        who: Who,
+        peer: u32,
+        conn: Conn,
+    ) -> Judgement {
         let (link, side) = self.named(who, conn, step)?;
         let other = self.links[link].sides[1 - side].who;
         let index = peer as usize;
@@ -47,11 +59,17 @@ impl Judge {
             return broken(ACCURACY, text, &[step]);
         }
         if let Some(before) = life.before[index]
-            && self.links[before].sides.iter().any(|side| side.who == other)
+            && self.links[before]
+                .sides
+                .iter()
+                .any(|side| side.who == other)
         {
             self.sometimes.hit(cases::REUNION);
             self.links[link].again = self.links[before].again
-                || self.links[before].sides.iter().any(|side| side.delivered > 0);
+                || self.links[before]
+                    .sides
+                    .iter()
+                    .any(|side| side.delivered > 0);
         }
         let life = &mut self.lives[who.host.index()][who.life as usize];
         life.before[index] = Some(link);
@@ -92,10 +110,13 @@ impl Judge {
         let (link, side) = self.named(who, conn, step)?;
         let index = peer as usize;
         if index >= self.hosts || self.life(who).up[index] != Some(link) {
-            let text = format!("server {who} says that server {peer} is down, which was not up on {conn}");
+            let text =
+                format!("server {who} says that server {peer} is down, which was not up on {conn}");
             return broken(ACCURACY, text, &[step]);
         }
-        let began = self.links[link].sides[side].first.map_or(step, |first| first.1);
+        let began = self.links[link].sides[side]
+            .first
+            .map_or(step, |first| first.1);
         self.lives[who.host.index()][who.life as usize].set_up(index, None);
         self.tell_watchers(who, |_| Told::Down(index));
         self.links[link].sides[side].up = false;
@@ -198,7 +219,8 @@ impl Judge {
         if right {
             return Ok(());
         }
-        let text = format!("server {who} gave up a link to {other}, which is up and reachable: {why}");
+        let text =
+            format!("server {who} gave up a link to {other}, which is up and reachable: {why}");
         broken(ACCURACY, text, &[step])
     }
 
@@ -214,7 +236,11 @@ impl Judge {
                     .map_or_else(|| "nobody".to_owned(), |other| other.to_string()),
                 ours.heard
             );
-            return broken(COMPLETENESS, text, &[ours.first.map_or(step, |first| first.1), step]);
+            return broken(
+                COMPLETENESS,
+                text,
+                &[ours.first.map_or(step, |first| first.1), step],
+            );
         }
         Ok(())
     }
@@ -254,7 +280,9 @@ impl Judge {
         let knows = |life: &super::Life, peer: Who| {
             let link = life.up[peer.host.index()]?;
             let both = &self.links[link].sides;
-            both.iter().any(|side| side.who == Some(peer)).then_some(link)
+            both.iter()
+                .any(|side| side.who == Some(peer))
+                .then_some(link)
         };
         match (knows(one, b), knows(other, a)) {
             (Some(link), Some(same)) if link == same && whole(&self.links[link]) => Ok(()),
@@ -321,10 +349,18 @@ impl Judge {
         let masters = gauges.masters as u64;
         let owed = masters * (l.replies as u64 + l.watch as u64 + gauges.log_bytes + REPLY);
         for (name, value, most) in [
-            ("links without a name", gauges.nameless as u64, l.nameless as u64),
+            (
+                "links without a name",
+                gauges.nameless as u64,
+                l.nameless as u64,
+            ),
             ("masters", masters, l.masters as u64),
             ("bytes of log", gauges.log_bytes, l.log),
-            ("bytes kept for a slow peer", gauges.lag_bytes, l.lag as u64 + BLOCK),
+            (
+                "bytes kept for a slow peer",
+                gauges.lag_bytes,
+                l.lag as u64 + BLOCK,
+            ),
             ("bytes owed to masters", gauges.owed_bytes, owed),
             ("peers", gauges.peers as u64, self.hosts as u64 - 1),
         ] {

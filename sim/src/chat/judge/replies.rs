@@ -2,9 +2,7 @@
 
 use super::master::{Ask, Asked, Master, Told};
 use super::sessions::shown;
-use super::{
-    BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases,
-};
+use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases};
 use crate::names::{Peer, Who};
 use chatroom_core::{Time, Why};
 use std::collections::VecDeque;
@@ -27,7 +25,13 @@ impl Judge {
     }
 
     /// The server itself ended a master's connection.
-    pub(super) fn master_closed(&mut self, step: u64, who: Who, link: usize, why: Why) -> Judgement {
+    pub(super) fn master_closed(
+        &mut self,
+        step: u64,
+        who: Who,
+        link: usize,
+        why: Why,
+    ) -> Judgement {
         let count = self.life(who).masters.len();
         self.master_gone(link as u64);
         self.life_mut(who).masters.retain(|held| *held != link);
@@ -57,7 +61,11 @@ impl Judge {
         if right {
             return Ok(());
         }
-        broken(BOUNDS, format!("server {who} closed the connection of a master: {why}"), &[step])
+        broken(
+            BOUNDS,
+            format!("server {who} closed the connection of a master: {why}"),
+            &[step],
+        )
     }
 
     /// Bytes reached a server.
@@ -66,9 +74,9 @@ impl Judge {
         if bytes.last() != Some(&b'\n') {
             self.sometimes.hit(cases::CUT_LINE);
             let last = bytes.len().saturating_sub(4);
-            let cut = std::str::from_utf8(bytes).err().is_some_and(|error| {
-                error.error_len().is_none() && error.valid_up_to() >= last
-            });
+            let cut = std::str::from_utf8(bytes)
+                .err()
+                .is_some_and(|error| error.error_len().is_none() && error.valid_up_to() >= last);
             if cut {
                 self.sometimes.hit(cases::CUT_CHARACTER);
             }
@@ -194,7 +202,11 @@ impl Judge {
     fn judge_master(&mut self, who: Who, master: &mut Master) -> Judgement {
         while let Some((step, line)) = master.replies.pop_front() {
             let Ok(line) = std::str::from_utf8(&line) else {
-                return broken(REPLIES, format!("server {who} sent a master bytes that are no text"), &[step]);
+                return broken(
+                    REPLIES,
+                    format!("server {who} sent a master bytes that are no text"),
+                    &[step],
+                );
             };
             if let Some(told) = watched(line) {
                 master.told.push_back((step, told));
@@ -245,7 +257,11 @@ impl Judge {
                 }
             }
         }
-        broken(REPLIES, format!("server {who} said {} unasked", shown(line)), &[step])
+        broken(
+            REPLIES,
+            format!("server {who} said {} unasked", shown(line)),
+            &[step],
+        )
     }
 
     fn judge_get(
@@ -259,8 +275,17 @@ impl Judge {
         let life = self.life(who);
         let events = [asked.step, step];
         if !life.log.starts_with(body) {
-            let property = if life.log.is_empty() { EMPTY_START } else { REPLIES };
-            let same = life.log.iter().zip(body).take_while(|(a, b)| a == b).count();
+            let property = if life.log.is_empty() {
+                EMPTY_START
+            } else {
+                REPLIES
+            };
+            let same = life
+                .log
+                .iter()
+                .zip(body)
+                .take_while(|(a, b)| a == b)
+                .count();
             let text = format!(
                 "server {who} answered a get with {} bytes that are not its log of {}: they differ from byte {same}",
                 body.len(),
@@ -305,7 +330,10 @@ impl Judge {
             match number {
                 Some(number) if ascends && id == number.to_string() => set |= 1 << number,
                 Some(_) | None => {
-                    let text = format!("server {who} answered alive {}: not ids, ascending", shown(ids));
+                    let text = format!(
+                        "server {who} answered alive {}: not ids, ascending",
+                        shown(ids)
+                    );
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
             }
@@ -315,7 +343,9 @@ impl Judge {
         if life.alive[asked.alive..].contains(&set) {
             return Ok(());
         }
-        let text = format!("server {who} answered alive {ids}, which is not what it has told of ups and downs");
+        let text = format!(
+            "server {who} answered alive {ids}, which is not what it has told of ups and downs"
+        );
         broken(REPLIES, text, &[asked.step, step])
     }
 
@@ -343,14 +373,22 @@ impl Judge {
                 }
             }
         }
-        broken(REPLIES, format!("server {who} said {} unasked", shown(line)), &[step])
+        broken(
+            REPLIES,
+            format!("server {who} said {} unasked", shown(line)),
+            &[step],
+        )
     }
 
     fn judge_watch(&mut self, who: Who, master: &mut Master) -> Judgement {
         let Some(watch) = &mut master.watch else {
             if !master.watch_unsure && !master.told.is_empty() {
                 let step = master.told[0].0;
-                return broken(REPLIES, format!("server {who} told a master that did not watch"), &[step]);
+                return broken(
+                    REPLIES,
+                    format!("server {who} told a master that did not watch"),
+                    &[step],
+                );
             }
             master.told.clear();
             return Ok(());

@@ -14,13 +14,7 @@ const AROUND: u64 = 7;
 
 impl Judge {
     /// A life accepted a broadcast.
-    pub(super) fn own_message(
-        &mut self,
-        now: Time,
-        step: u64,
-        who: Who,
-        text: &str,
-    ) -> Judgement {
+    pub(super) fn own_message(&mut self, now: Time, step: u64, who: Who, text: &str) -> Judgement {
         self.attribute(step, who, text)?;
         let life = &mut self.lives[who.host.index()][who.life as usize];
         let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
@@ -36,7 +30,9 @@ impl Judge {
         life.last[who.host.index()] = Some((who.life, number));
         life.broadcast_bytes += text.len() as u64 + AROUND;
         let written = life.broadcast_bytes;
-        self.tell_watchers(who, |_| super::master::Told::Delivered(who.host.index(), text.into()));
+        self.tell_watchers(who, |_| {
+            super::master::Told::Delivered(who.host.index(), text.into())
+        });
         for link in sessions {
             self.lag(step, who, link, written, text.len())?;
         }
@@ -56,7 +52,9 @@ impl Judge {
         let life = &mut self.lives[who.host.index()][who.life as usize];
         life.append(text);
         life.deliveries += 1;
-        self.tell_watchers(who, |_| super::master::Told::Delivered(sender as usize, text.into()));
+        self.tell_watchers(who, |_| {
+            super::master::Told::Delivered(sender as usize, text.into())
+        });
         if self.damaged {
             return Ok(());
         }
@@ -70,10 +68,18 @@ impl Judge {
         };
         let at = format_args!("server {who} took {} from {from}", shown(text)).to_string();
         if from.host.0 != u16::try_from(sender).unwrap_or(u16::MAX) {
-            return broken(NO_CREATION, format!("{at} as if it were server {sender}'s"), &[step]);
+            return broken(
+                NO_CREATION,
+                format!("{at} as if it were server {sender}'s"),
+                &[step],
+            );
         }
         let Some((first, began)) = self.links[link].sides[theirs].first else {
-            return broken(EMPTY_START, format!("{at} before its session began"), &[step]);
+            return broken(
+                EMPTY_START,
+                format!("{at} before its session began"),
+                &[step],
+            );
         };
         let up = self.links[link].sides[ours].up;
         let number = first + self.links[link].sides[ours].delivered;

@@ -161,7 +161,11 @@ impl Trouble {
         let mut last = self.of_host(one, now).max(self.of_host(other, now));
         last = last.max(self.losses[self.pair(one, other)]);
         for way in ways {
-            last = last.max(if way.active() { now.max(way.last) } else { way.last });
+            last = last.max(if way.active() {
+                now.max(way.last)
+            } else {
+                way.last
+            });
         }
         last
     }
