@@ -3,6 +3,7 @@
 mod completions;
 mod replay;
 mod serve;
+mod sim;
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Serve(Box<serve::Serve>),
     Replay(replay::Replay),
+    Sim(sim::Sim),
     Completions(completions::Completions),
 }
 
@@ -21,6 +23,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Replay(replay) => Ok(replay.run()),
+            Self::Sim(sim) => sim.run(),
             Self::Completions(completions) => Ok(completions.run()),
         }
     }

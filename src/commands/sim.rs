@@ -1,0 +1,458 @@
+//! `chatroom sim`: the grid on a simulated network.
+
+use crate::failure::Failure;
+use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
+use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
+use chatroom_sim::plan::Plan;
+use chatroom_sim::shrink::Budget;
+use chatroom_sim::sweep::{Sweep, Swept};
+use chatroom_sim::trace::Format;
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{fs, io, panic};
+
+/// Simulate grids: many seeds, one plan, or the lab's scripts.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    Ten thousand seeds, and what became of a failing one:
+
+        chatroom sim sweep --seeds 0..10000
+        chatroom sim replay sim-failures/3-fifo-seed-77.plan
+        chatroom sim trace sim-failures/3-fifo-seed-77.plan
+
+EXIT STATUS
+    0  nothing broke
+    1  a property broke, or the plan or script could not be read
+    2  the command line is wrong")]
+pub(crate) struct Sim {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Run one seed.
+    Run(Run),
+    /// Run many seeds.
+    Sweep(SweepSeeds),
+    /// Run a saved plan.
+    Replay(Saved),
+    /// Make a failing plan smaller.
+    Shrink(Shrink),
+    /// Run scripts for master.py, in simulated time.
+    Script(Script),
+    /// Print everything that happens in the run of a plan.
+    Trace(Trace),
+    /// Run seeds twice, and compare everything that happened.
+    CheckDeterminism(Twice),
+}
+
+#[derive(Debug, Args)]
+struct Where {
+    /// Where plans of failures are saved.
+    #[arg(long, value_name = "FOLDER", default_value = "sim-failures")]
+    failures: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The seed.
+    #[arg(long)]
+    seed: u64,
+    /// What may go wrong: calm, crash, chaos, bytes or swarm.
+    #[arg(long, default_value_t = Profile::Swarm)]
+    profile: Profile,
+    /// Save the plan in FILE, to be edited, replayed or traced.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    #[command(flatten)]
+    failures: Where,
+}
+
+#[derive(Debug, Args)]
+struct SweepSeeds {
+    /// The seeds: from the first one to the one before the last.
+    #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..10000")]
+    seeds: Range<u64>,
+    /// How many threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Begin no new seed after this long, such as 60s or 2h.
+    #[arg(long, value_parser = duration)]
+    time: Option<Duration>,
+    /// What may go wrong: calm, crash, chaos, bytes or swarm.
+    #[arg(long, default_value_t = Profile::Swarm)]
+    profile: Profile,
+    #[command(flatten)]
+    failures: Where,
+}
+
+#[derive(Debug, Args)]
+struct Saved {
+    /// The plan.
+    plan: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Shrink {
+    /// The plan.
+    plan: PathBuf,
+    /// Where the smaller plan goes; over the old one, if not said.
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+    /// Try no more plans after this long.
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    time: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Script {
+    /// The scripts: what NAME.input prints is compared with NAME.output beside it.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The seeds of the network.
+    #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..1")]
+    seeds: Range<u64>,
+    /// Print what the scripts print, and compare nothing.
+    #[arg(long)]
+    print: bool,
+}
+
+#[derive(Debug, Args)]
+struct Trace {
+    /// The plan.
+    plan: PathBuf,
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Look,
+}
+
+#[derive(Debug, Args)]
+struct Twice {
+    /// The seeds.
+    #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..100")]
+    seeds: Range<u64>,
+    /// What may go wrong: calm, crash, chaos, bytes or swarm.
+    #[arg(long, default_value_t = Profile::Swarm)]
+    profile: Profile,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Look {
+    /// A line an event.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// The log format of ShiViz.
+    Shiviz,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text
+        .split_once("..")
+        .ok_or("expected two seeds as in 0..10000")?;
+    let read = |text: &str| text.parse::<u64>().map_err(|e| format!("{text:?}: {e}"));
+    let range = read(from)?..read(to)?;
+    if range.is_empty() {
+        return Err("no seed lies between them".to_owned());
+    }
+    Ok(range)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let found = units.iter().find_map(|(unit, millis)| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        number.checked_mul(*millis)
+    });
+    let millis = found.ok_or("expected a number with a unit, as in 500ms, 60s, 10m or 2h")?;
+    Ok(Duration::from_millis(millis))
+}
+
+thread_local! {
+    /// The seed or plan that this thread runs: what a panic is put down to where it can't be
+    /// caught.
+    static RUNNING: Cell<Option<(u64, Profile)>> = const { Cell::new(None) };
+}
+
+/// Has a panic name the seed.
+fn name_seed_of_panics() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if let Some((seed, profile)) = RUNNING.get() {
+            eprintln!("seed {seed} panics\nreplay: chatroom sim run --seed {seed} --profile {profile}");
+        }
+        usual(info);
+    }));
+}
+
+fn read_plan(path: &Path) -> Result<Plan, Failure> {
+    let hint = "plans are made by `chatroom sim run --save FILE` and by failures";
+    let text = fs::read(path)
+        .map_err(|e| Failure::denied(format!("cannot read {}: {e}", path.display()), hint))?;
+    Plan::parse(&text).map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))
+}
+
+fn unfit(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::denied(
+        format!("{}: {error}", path.display()),
+        "the notes of a plan name limits as `chatroom serve --help` does",
+    )
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::denied(
+        format!("cannot write {}: {error}", path.display()),
+        "give a place that can be written to",
+    )
+}
+
+/// Says what broke, with a plan on disk.
+fn tell(seed: u64, profile: Profile, folder: &Path) -> Result<ExitCode, Failure> {
+    match Broken::of_seed(server, seed, profile, Budget::default()) {
+        Some(mut broken) => {
+            broken.save(folder).map_err(|e| unwritten(folder, &e))?;
+            println!("{broken}");
+            println!("whole plan: chatroom sim run --seed {seed} --profile {profile} --save FILE");
+            Ok(ExitCode::FAILURE)
+        }
+        None => Err(Failure::denied(
+            format!("seed {seed} broke a property once, and not again"),
+            "a run is not deterministic: `chatroom sim check-determinism` looks for that",
+        )),
+    }
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    io::stdout()
+        .write_all(bytes)
+        .map_err(|e| Failure::denied(format!("cannot print: {e}"), "is somebody reading?"))
+}
+
+impl Sim {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        name_seed_of_panics();
+        match self.what {
+            What::Run(run) => run.run(),
+            What::Sweep(sweep) => sweep.run(),
+            What::Replay(saved) => saved.replay(),
+            What::Shrink(shrink) => shrink.run(),
+            What::Script(script) => script.run(),
+            What::Trace(trace) => trace.run(),
+            What::CheckDeterminism(twice) => twice.run(),
+        }
+    }
+}
+
+impl Run {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        RUNNING.set(Some((self.seed, self.profile)));
+        if let Some(path) = &self.save {
+            fs::write(path, generate(self.seed, self.profile).to_string())
+                .map_err(|e| unwritten(path, &e))?;
+        }
+        let judged = run_seed(server, self.seed, self.profile);
+        if judged.verdict.violation.is_some() {
+            return tell(self.seed, self.profile, &self.failures.failures);
+        }
+        println!(
+            "seed {}: nothing broke in {} events and {}.{:03} simulated seconds, hash {:016x}",
+            self.seed,
+            judged.verdict.events,
+            judged.verdict.simulated / 1_000_000,
+            judged.verdict.simulated / 1000 % 1000,
+            judged.hash
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl SweepSeeds {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let sweep = Sweep {
+            seeds: self.seeds.clone(),
+            jobs: self.jobs,
+            time: self.time,
+        };
+        let style = "{elapsed_precise} {wide_bar} {pos}/{len} seeds, {per_sec}, {eta} left";
+        // Drawn only on a terminal.
+        let bar = ProgressBar::new(self.seeds.end - self.seeds.start);
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        let swept = sweep.run(
+            |seed| {
+                RUNNING.set(Some((seed, self.profile)));
+                run_seed(server, seed, self.profile).verdict
+            },
+            &mut |swept: &Swept| bar.set_position(swept.seeds),
+        );
+        bar.finish_and_clear();
+        println!(
+            "{} seeds of {}, {} events, {} simulated seconds, in {:.1} s",
+            swept.seeds,
+            self.profile,
+            swept.events,
+            swept.simulated / 1_000_000,
+            swept.took.as_secs_f64()
+        );
+        for (case, count) in swept.sometimes.iter() {
+            println!("{count:>12}  {case}");
+        }
+        if let Some((seed, _)) = swept.first {
+            return tell(seed, self.profile, &self.failures.failures);
+        }
+        let missing = swept.sometimes.missing();
+        if swept.seeds >= cases::ENOUGH && !missing.is_empty() {
+            println!("these cases never came up: {}", missing.join("; "));
+            return Ok(ExitCode::FAILURE);
+        }
+        println!("nothing broke");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Saved {
+    fn replay(&self) -> Result<ExitCode, Failure> {
+        let plan = read_plan(&self.plan)?;
+        let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        if judged.verdict.violation.is_none() {
+            println!("nothing broke in {} events, hash {:016x}", judged.verdict.events, judged.hash);
+            return Ok(ExitCode::SUCCESS);
+        }
+        // Not made smaller: what is shown is this plan's own run.
+        let budget = Budget {
+            runs: 0,
+            time: Duration::ZERO,
+        };
+        let broken = Broken::of_plan(server, &plan, budget).map_err(|e| unfit(&self.plan, e))?;
+        if let Some(mut broken) = broken {
+            broken.path = Some(self.plan.clone());
+            println!("{broken}");
+        }
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+impl Shrink {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let plan = read_plan(&self.plan)?;
+        let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        let Some(violation) = judged.verdict.violation else {
+            return Err(Failure::denied(
+                format!("{} breaks nothing", self.plan.display()),
+                "only a failing plan can be made smaller",
+            ));
+        };
+        let budget = Budget {
+            time: self.time,
+            ..Budget::default()
+        };
+        let shrunk = smaller(&server, &plan, violation.property, budget);
+        let into = self.into.as_ref().unwrap_or(&self.plan);
+        fs::write(into, shrunk.plan.to_string()).map_err(|e| unwritten(into, &e))?;
+        println!(
+            "{}: from {} events on {} servers to {} on {}, in {} runs{}",
+            violation.property,
+            plan.events.len(),
+            plan.hosts,
+            shrunk.plan.events.len(),
+            shrunk.plan.hosts,
+            shrunk.runs,
+            if shrunk.minimal {
+                ", nothing left to take out"
+            } else {
+                ""
+            }
+        );
+        println!("replay: chatroom sim replay {}", into.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Script {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let mut status = ExitCode::SUCCESS;
+        let (mut passed, mut failed) = (0_u64, 0_u64);
+        for path in &self.files {
+            let hint = "give files NAME.input, as in tests/";
+            let unread = |path: &Path, e| {
+                Failure::denied(format!("cannot read {}: {e}", path.display()), hint)
+            };
+            let text = fs::read(path).map_err(|e| unread(path, e))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let beside = path.with_extension("output");
+            let expected = match self.print {
+                true => None,
+                false => Some(fs::read(&beside).map_err(|e| unread(&beside, e))?),
+            };
+            for seed in self.seeds.clone() {
+                let printed = script::run(&text, seed);
+                let Some(expected) = &expected else {
+                    print(&printed.output)?;
+                    eprint!("{}", String::from_utf8_lossy(&printed.errors));
+                    continue;
+                };
+                let same = printed.output.trim_ascii() == expected.trim_ascii();
+                if same && printed.violation.is_none() {
+                    passed += 1;
+                    continue;
+                }
+                failed += 1;
+                status = ExitCode::FAILURE;
+                println!("{name} wrong under seed {seed}");
+                if let Some(violation) = &printed.violation {
+                    println!("  {}: {}", violation.property, violation.text);
+                }
+                println!("  chatroom sim script --print --seeds {seed}..{} {}", seed + 1, path.display());
+            }
+        }
+        if !self.print {
+            println!("{passed} passed, {failed} failed");
+        }
+        Ok(status)
+    }
+}
+
+impl Trace {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let plan = read_plan(&self.plan)?;
+        let (recorder, violation) = record(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        let text = recorder.write(match self.format {
+            Look::Text => Format::Text,
+            Look::Json => Format::JsonLines,
+            Look::Shiviz => Format::ShiViz,
+        });
+        print(text.as_bytes())?;
+        if let Some(violation) = violation {
+            eprintln!("{}: {} {:?}", violation.property, violation.text, violation.events);
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Twice {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let (mut events, mut all) = (0, 0_u64);
+        for seed in self.seeds.clone() {
+            RUNNING.set(Some((seed, self.profile)));
+            let [one, other] = [(), ()].map(|()| run_seed(server, seed, self.profile));
+            if one.hash != other.hash {
+                println!("seed {seed}: {:016x}, then {:016x}", one.hash, other.hash);
+                return Ok(ExitCode::FAILURE);
+            }
+            events += one.verdict.events;
+            all = all.rotate_left(7) ^ one.hash;
+        }
+        println!("the same twice: {events} events, hash of all {all:016x}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
