@@ -224,3 +224,44 @@ fn a_peers_message_that_does_not_fit_makes_the_server_leave_and_serve_what_it_ha
     s.drain();
     assert_eq!(s.halt, Some(Halt::Done));
 }
+
+#[test]
+fn input_that_was_held_is_obeyed_in_order_and_may_wait_again_for_a_slow_peer() {
+    let reply = "alive 0,1\n".len();
+    let mut s = limited(2, |l| {
+        l.replies = reply;
+        l.high_water = 5;
+    });
+    let (p, m) = (s.peer(1), s.master());
+    s.bytes(m, b"alive\nalive\nbroadcast abc\nalive\n");
+    assert_eq!((s.log().as_str(), s.paused.contains(&m)), ("", true));
+    s.take(m, 2 * reply - 1);
+    assert_eq!(s.log(), "abc");
+    assert!(s.paused.contains(&m), "now it waits for the peer");
+    s.read(m);
+    assert!(s.paused.contains(&m));
+    assert_eq!(s.read(p), "msg 0 abc\n");
+    assert!(s.paused.is_empty());
+    // The same with a master that sends no more: it is closed when all of it was done.
+    s.bytes(m, b"alive\nalive\nbroadcast d\nalive\nbroadcast e\n");
+    s.lost(m, Loss::Finished);
+    while s.open.contains(&m) {
+        assert!(!s.read(m).is_empty() || !s.read(p).is_empty());
+    }
+    assert_eq!(
+        (s.log().as_str(), s.why(m)),
+        ("abc,d,e", Some(Why::Finished))
+    );
+    assert_eq!(s.read(p), "msg 0 d\nmsg 0 e\n");
+}
+
+#[test]
+fn a_long_line_in_two_pieces_leaves_no_buffer_behind_that_the_next_line_could_see() {
+    let mut s = limited(2, |_| ());
+    let p = s.peer(1);
+    let long = "y".repeat(10_000);
+    s.bytes(p, format!("msg 1 {long}").as_bytes());
+    s.bytes(p, b"z\nmsg 1 ");
+    s.bytes(p, b"next\n");
+    assert_eq!(s.log(), format!("{long}z,next"));
+}

@@ -102,6 +102,7 @@ fn pause(s: &mut Solo) -> Span {
     while s.dials.is_empty() {
         let next = s.server.poll_timeout().expect("it will dial again").at;
         s.advance_to(next);
+        assert!(s.now.since(from) < harness::ms(1000), "no dial");
     }
     s.now.since(from)
 }

@@ -175,6 +175,7 @@ impl Solo {
                 break;
             }
             out.extend_from_slice(&piece[..count]);
+            assert!(out.len() <= 1 << 24, "replies without end");
             self.server
                 .handle_sent(self.now, conn, count)
                 .expect("pending");
