@@ -82,7 +82,7 @@ const layOut = () => {
     head(step < 58 ? lane.replace(/^server/, "s").replace(/^client/, "c") : lane, kind, x);
     x += step;
   });
-  wordsAt = x - step / 2 + 14;
+  wordsAt = x - step / 2 + 30;
   head("what happened", "side", wordsAt);
   clampView();
 };
@@ -115,34 +115,45 @@ const drawBands = () => {
       paint.roundRect(one - 5.5, top, 11, tall, 3);
       paint.fill();
       paint.stroke();
-      labels.push([band.label, one + 9, Math.max(top, 4) + 8, band.kind === LIFE ? ink.soft : ink.pause, one]);
+      labels.push([band.label, one + 13, Math.max(top, 0) + 12, band.kind === LIFE ? ink.soft : ink.pause, bottom]);
     } else {
+      // Around the lanes it concerns, joined where it begins and ends: those between have no part.
       const colour = band.kind === CUT ? ink.cut : ink.fault;
-      const left = Math.min(one, two) - 9, wide = Math.abs(one - two) + 18;
-      paint.globalAlpha = band.kind === CUT ? .13 : .06;
-      paint.fillStyle = colour;
-      paint.fillRect(left, top, wide, tall);
-      paint.globalAlpha = band.kind === CUT ? .9 : .5;
-      paint.setLineDash(band.kind === CUT ? [4, 3] : []);
-      paint.strokeStyle = colour;
+      const left = Math.min(one, two), right = Math.max(one, two);
+      paint.fillStyle = paint.strokeStyle = colour;
       paint.lineWidth = 1;
-      paint.strokeRect(left + .5, top + .5, wide - 1, tall - 1);
+      paint.setLineDash(band.kind === CUT ? [4, 3] : []);
+      for (const x of one === two ? [one] : [one, two]) {
+        paint.globalAlpha = band.kind === CUT ? .22 : .12;
+        paint.fillRect(x - 10, top, 20, tall);
+        paint.globalAlpha = band.kind === CUT ? 1 : .6;
+        paint.strokeRect(Math.round(x) - 9.5, top + .5, 19, tall - 1);
+      }
+      paint.beginPath();
+      for (const y of [top, bottom]) {
+        paint.moveTo(left + 10, Math.round(y) + .5);
+        paint.lineTo(right - 10, Math.round(y) + .5);
+      }
+      if (one !== two) paint.stroke();
       paint.setLineDash([]);
       paint.globalAlpha = 1;
-      labels.push([band.label, left + 20, Math.max(top, 0) + 10, colour, left]);
+      labels.push([band.label, left + 13, Math.max(top + 4, 0) + 8, colour, bottom]);
     }
   }
   return labels;
 };
 
 const drawLabels = (labels) => {
-  // The latest of those that would stand on each other.
   paint.font = "600 10px system-ui, sans-serif";
-  const taken = new Map();
-  for (const [text, x, y, colour, column] of labels.reverse()) {
-    const rows = taken.get(column) ?? [];
-    if (rows.some((row) => Math.abs(row - y) < 11)) continue;
-    taken.set(column, [...rows, y]);
+  const taken = [];
+  for (const [text, x, top, colour, bottom] of labels) {
+    const right = x + paint.measureText(text).width + 3;
+    let y = top;
+    const clash = (box) => box.x < right && x < box.right && Math.abs(box.y - y) < 11;
+    while (taken.some(clash)) y += 11;
+    // A label that found no place beside what it names is left out.
+    if (y > top && y > bottom + 11) continue;
+    taken.push({ x, right, y });
     halo(text, x, y, colour);
   }
 };
@@ -295,6 +306,8 @@ const drawRows = () => {
 
 const drawWords = () => {
   const room = width - wordsAt - 6;
+  paint.font = "12px system-ui, sans-serif";
+  const whoWide = Math.max(...data.lanes.map((lane) => paint.measureText(`${lane}.0`).width)) + 10, rest = whoWide + 76;
   let before = "";
   for (const i of placed) {
     const y = yOf(i) + 4, moment = seconds(at[i]);
@@ -311,11 +324,9 @@ const drawWords = () => {
     const who = whoWord(i), kind = kindWord(i);
     paint.fillStyle = ink.soft;
     paint.fillText(who, wordsAt, y);
-    const gap = Math.max(62, paint.measureText(who).width + 8);
     paint.font = "600 12px system-ui, sans-serif";
     paint.fillStyle = isCulprit[i] || dead[i] ? ink.lost : ink[["plan", "edge", "ink", "sent", "ink", "notice"][groupOf[i]]];
-    paint.fillText(kind, wordsAt + gap, y);
-    const rest = gap + Math.max(58, paint.measureText(kind).width + 8);
+    paint.fillText(kind, wordsAt + whoWide, y);
     paint.font = "12px system-ui, sans-serif";
     paint.fillStyle = isCulprit[i] ? ink["alarm-ink"] : ink.ink;
     paint.fillText(fitText(textWord(i), room - rest), wordsAt + rest, y);

@@ -20,7 +20,10 @@ const ROW: usize = 17;
 const LANE: usize = 88;
 /// Where the lanes begin: right of the moments.
 const LEFT: usize = 104;
-const WORDS: usize = 860;
+/// The widths of the columns of words; a character of the last is at most this wide.
+const WHO: usize = 70;
+const KIND: usize = 78;
+const CHARACTER: usize = 8;
 const STYLE: &str = include_str!("picture.css");
 
 /// Writes the picture: an SVG that needs nothing beside it and follows the reader's choice of light
@@ -39,6 +42,7 @@ struct Picture<'a> {
     rows: Range<usize>,
     marked: BTreeSet<usize>,
     top: usize,
+    width: usize,
     out: String,
 }
 
@@ -54,11 +58,18 @@ impl<'a> Picture<'a> {
             Some(last) => records.len().min(last + 1 + AFTER),
             None => records.len().min(MAX_ROWS),
         };
+        let rows = end.saturating_sub(MAX_ROWS)..end;
+        let texts = records[rows.clone()].iter();
+        let longest = texts.map(|record| record.text.chars().count().min(SHOWN));
+        let words = longest.max().unwrap_or(0).max(30) * CHARACTER;
+        let diagram = Diagram::new(page.plan, page.recorder);
+        let lanes = LEFT + diagram.lanes.len() * LANE;
         Self {
             page,
-            diagram: Diagram::new(page.plan, page.recorder),
+            diagram,
             records,
-            rows: end.saturating_sub(MAX_ROWS)..end,
+            rows,
+            width: lanes + 12 + WHO + KIND + words,
             marked,
             top: if page.violation.is_some() { 150 } else { 112 },
             out: String::new(),
@@ -90,7 +101,7 @@ impl<'a> Picture<'a> {
     }
 
     fn draw(mut self) -> String {
-        let (width, height) = (self.words_x() + WORDS, self.bottom() + 24);
+        let (width, height) = (self.width, self.bottom() + 24);
         self.put(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"title desc\">"
@@ -185,11 +196,11 @@ impl<'a> Picture<'a> {
         if let Some(violation) = self.page.violation {
             let property = escaped(violation.property);
             let text = escaped(&cut(&violation.text, 150));
-            let width = self.words_x() + WORDS - 40;
+            let width = self.width - 40;
             self.put(format_args!(
                 "<rect class=\"alarm\" x=\"20\" y=\"70\" width=\"{width}\" height=\"28\" rx=\"4\"/>\
                  \n<text class=\"alarm\" x=\"32\" y=\"89\"><tspan class=\"strong\">{property}</tspan>\
-                  broken: {text}</text>"
+                 \u{20}broken: {text}</text>"
             ));
         }
     }
@@ -246,12 +257,20 @@ impl<'a> Picture<'a> {
                     "fault"
                 };
                 let (left, right) = (one.min(two), one.max(two));
-                let (x, width) = (left - 10, right - left + 20);
-                self.put(format_args!(
-                    "<rect class=\"{class}\" x=\"{x}\" y=\"{from}\" width=\"{width}\" \
-                     height=\"{height}\"><title>{label}</title></rect>"
-                ));
-                let (x, y) = (left + 12, from.saturating_sub(3));
+                for lane in [one, two].iter().take(if one == two { 1 } else { 2 }) {
+                    let x = lane - 10;
+                    self.put(format_args!(
+                        "<rect class=\"{class}\" x=\"{x}\" y=\"{from}\" width=\"20\" \
+                         height=\"{height}\"><title>{label}</title></rect>"
+                    ));
+                }
+                let (x, far, y) = (left + 10, right - 10, from + 11);
+                if one != two {
+                    self.put(format_args!(
+                        "<path class=\"join {class}\" d=\"M{x} {from}H{far}M{x} {until}H{far}\"/>"
+                    ));
+                }
+                let x = left + 13;
                 self.put(format_args!(
                     "<text class=\"note {class}\" x=\"{x}\" y=\"{y}\">{label}</text>"
                 ));
@@ -304,7 +323,7 @@ impl<'a> Picture<'a> {
         let text = y + 4;
         let marked = self.marked.contains(&index);
         if marked {
-            let (top, width) = (y - ROW / 2, self.words_x() + WORDS);
+            let (top, width) = (y - ROW / 2, self.width);
             self.put(format_args!(
                 "<rect class=\"mark\" y=\"{top}\" width=\"{width}\" height=\"{ROW}\"/>\n\
                  <circle class=\"mark\" cx=\"{x}\" cy=\"{y}\" r=\"8\"/>"
@@ -339,13 +358,15 @@ impl<'a> Picture<'a> {
             ));
         }
         let words = self.words_x();
+        let (kind, said) = (words + WHO, words + WHO + KIND);
         let what = escaped(&cut(&record.text, SHOWN));
         let class = if marked { " marked" } else { "" };
         let life = record.life.map(|life| format!(".{life}"));
         let life = life.unwrap_or_default();
         self.put(format_args!(
-            "<text class=\"words{class}\" x=\"{words}\" y=\"{text}\"><tspan class=\"who\">{}{life}\
-             </tspan> <tspan class=\"kind\">{}</tspan> {what}</text>",
+            "<text class=\"words{class}\" y=\"{text}\"><tspan class=\"who\" x=\"{words}\">{}{life}\
+             </tspan><tspan class=\"kind\" x=\"{kind}\">{}</tspan>\
+             <tspan x=\"{said}\">{what}</tspan></text>",
             record.lane, record.kind
         ));
     }
