@@ -187,7 +187,7 @@ impl Pair {
             let heard = self.solo.read(conn);
             let expected = self.model.told.remove(&conn).unwrap_or_default();
             let lines: Vec<Told> = heard
-                .lines()
+                .split_terminator('\n')
                 .map(|line| match line.starts_with("error ") {
                     true => Told::Error,
                     false => Told::Line(line.to_string()),
