@@ -1,0 +1,96 @@
+//! Broadcasts that go on in the background, and the judgement of the logs they end up in.
+
+use super::{Grid, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Between two broadcasts of one server.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Numbered broadcasts `ID.K` by some servers of a grid, until it is stopped.
+pub(crate) struct Pump {
+    stop: Arc<AtomicBool>,
+    senders: Vec<(usize, JoinHandle<usize>)>,
+}
+
+impl Pump {
+    pub(crate) fn start(grid: &Grid, ids: &[usize]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let senders = ids.iter().map(|&id| {
+            let mut master = grid.master(id);
+            // One that has given a valid command is never closed to make room.
+            master.alive();
+            let stop = Arc::clone(&stop);
+            let sender = thread::spawn(move || {
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    master.tell(&format!("broadcast {}", text(id, count)));
+                    count += 1;
+                    thread::sleep(PAUSE);
+                }
+                // Answered: all of them were accepted.
+                master.alive();
+                count
+            });
+            (id, sender)
+        });
+        Self {
+            senders: senders.collect(),
+            stop,
+        }
+    }
+
+    /// Stops, and waits until each of its servers has every broadcast of all of them, in order,
+    /// once.
+    pub(crate) fn arrives(self, grid: &Grid) {
+        self.stop.store(true, Ordering::Relaxed);
+        let counts: Vec<_> = (self.senders.into_iter())
+            .map(|(id, sender)| (id, sender.join().expect("a sender")))
+            .collect();
+        assert!(counts.iter().all(|&(_, count)| count > 0));
+        for &(id, _) in &counts {
+            complete(grid, id, &counts);
+        }
+    }
+}
+
+pub(crate) fn text(id: usize, number: usize) -> String {
+    format!("{id}.{number}")
+}
+
+/// Waits until the log of `id` has the broadcasts of every sender in full, then judges it.
+pub(crate) fn complete(grid: &Grid, id: usize, counts: &[(usize, usize)]) {
+    let mut master = grid.master(id);
+    for &(sender, count) in counts {
+        let what = format!("{count} messages of {sender} at {id}");
+        let mut had = 0;
+        let log = loop {
+            let mut log = Vec::new();
+            // A deadline for each message, not for all of them.
+            until(&what, || {
+                log = numbers(&master.get(), sender);
+                log.len() > had || log.len() >= count
+            });
+            had = log.len();
+            if had >= count {
+                break log;
+            }
+        };
+        assert!(log.iter().copied().eq(0..count), "{what}: {log:?}");
+    }
+}
+
+/// The numbers of the broadcasts of `sender` in a log, in order.
+pub(crate) fn numbers(log: &[String], sender: usize) -> Vec<usize> {
+    let prefix = format!("{sender}.");
+    let own = log.iter().filter_map(|text| text.strip_prefix(&prefix));
+    own.map(|number| number.split(' ').next().unwrap().parse().unwrap())
+        .collect()
+}
+
+/// Whether numbers only grow: nothing twice, nothing out of order.
+pub(crate) fn ascends(numbers: &[usize]) -> bool {
+    numbers.is_sorted_by(|a, b| a < b)
+}
