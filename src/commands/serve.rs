@@ -113,6 +113,7 @@ enum Runtime {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        end_on_panic();
         let config = self.config()?;
         let addresses = self.addresses()?;
         let server = ChatServer::new(config.clone()).map_err(misfit)?;
@@ -228,6 +229,16 @@ impl Serve {
             ),
         }
     }
+}
+
+/// Has a panic in any thread end the process: of a server without one of its threads the peers had
+/// better hear that it is dead.
+fn end_on_panic() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        std::process::abort();
+    }));
 }
 
 /// A value that the protocol cannot work with, by the name that the command line has for it.
