@@ -7,7 +7,6 @@ const fail = (text) => {
 };
 addEventListener("error", (event) => fail(event.message));
 
-const opened = performance.now();
 const data = JSON.parse($("recording").textContent);
 const count = data.at.length;
 const laneCount = data.lanes.length;

@@ -337,5 +337,5 @@ const named = Number(location.hash.slice(1)) - firstStep;
 if (location.hash.length > 1 && named >= 0 && named < count) pick(named);
 else pick(culprits.length ? culprits[culprits.length - 1] : -1);
 draw();
-document.body.dataset.ready = String(Math.round(performance.now() - opened));
+document.body.dataset.ready = String(Math.round(performance.now()));
 view.focus();
