@@ -111,6 +111,7 @@
 //! Another protocol belongs beside [`ChatServer`], behind the same [`Machine`]: no driver would
 //! know the difference.
 #![no_std]
+#![deny(clippy::float_arithmetic)]
 
 extern crate alloc;
 #[cfg(test)]
