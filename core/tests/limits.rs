@@ -59,8 +59,7 @@ fn nameless_links_push_out_the_oldest() {
     );
     assert_eq!(s.server.gauges().nameless, 2);
     assert_eq!(s.why(first), None);
-    let d = s.accept(LINKS);
-    assert_eq!((c.slot(), d.slot()), (a.slot(), b.slot()));
+    s.accept(LINKS);
     assert_eq!(s.why(b), Some(Why::Crowded));
 }
 

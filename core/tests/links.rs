@@ -135,6 +135,9 @@ fn a_newer_link_of_the_same_peer_replaces_the_older_and_no_byte_of_that_counts()
     s.bytes(new, b"msg 2 c\n");
     assert_eq!(s.log(), "a,c");
     assert_eq!(s.server.gauges().peers, 1);
+    let counters = s.server.counters();
+    assert_eq!((counters.ups, counters.deliveries), (2, 2));
+    assert_eq!(s.server.id(), 0);
 }
 
 /// Both connected before either was read from: the one that came first is of the earlier life,
@@ -183,6 +186,7 @@ fn a_broadcast_goes_to_who_is_up_then_and_nothing_is_sent_again() {
     let three = s.accept(LINKS);
     s.bytes(three, b"ping 3\n");
     s.bytes(master, b"broadcast c\n");
+    assert_eq!(s.server.gauges().peers, 3);
     assert_eq!(s.read(two), "msg 1 a\nmsg 1 b\nmsg 1 c\n");
     assert_eq!(s.read(zero), "msg 1 b\nmsg 1 c\n");
     assert_eq!(s.read(three), "ping 1\nmsg 1 c\n");
@@ -214,4 +218,25 @@ fn only_ids_below_are_dialled() {
         let s = Solo::start(id, 4);
         assert!(s.dials.keys().copied().eq(0..id));
     }
+}
+
+#[test]
+fn a_peer_that_dies_behind_leaves_nothing_kept_and_the_others_go_on() {
+    let mut s = Solo::start(0, 4);
+    let (a, b, c, m) = (s.peer(1), s.peer(2), s.peer(3), s.master());
+    s.bytes(m, b"broadcast one\n");
+    assert_eq!(s.read(a), "msg 0 one\n");
+    s.lost(b, Loss::Broken);
+    assert_eq!(s.server.gauges().lag_bytes, 10, "the third has not read it");
+    s.bytes(m, b"broadcast two\n");
+    assert_eq!(s.read(a), "msg 0 two\n");
+    assert_eq!(s.read(c), "msg 0 one\nmsg 0 two\n");
+    assert_eq!(s.server.gauges().lag_bytes, 0);
+    s.bytes(m, b"broadcast three\n");
+    s.lost(a, Loss::Broken);
+    s.lost(c, Loss::Broken);
+    assert_eq!(s.server.gauges().lag_bytes, 0);
+    let d = s.peer(1);
+    s.bytes(m, b"broadcast four\n");
+    assert_eq!(s.read(d), "msg 0 four\n");
 }

@@ -252,6 +252,29 @@ fn a_judgement_is_announced_for_the_first_that_could_be_judged() {
     assert_eq!(judges(&s), Some(at_ms(100) + GREETING));
     s.peer(1);
     assert_eq!(judges(&s), Some(at_ms(100) + GREETING));
+    let mut s = Solo::start(1, 2);
+    s.advance_to(at_ms(100));
+    s.connected(0);
+    assert_eq!(judges(&s), Some(at_ms(100) + GREETING));
+}
+
+/// A second peer that reads well does not lengthen the wait for the first.
+#[test]
+fn a_stall_is_counted_from_the_last_byte_that_this_peer_took() {
+    let mut config = Config::new(0, 3);
+    config.limits.high_water = 15;
+    let mut s = Solo::with(config);
+    let (_slow, fast, m) = (s.peer(1), s.peer(2), s.master());
+    s.bytes(m, b"broadcast abc\n");
+    s.read(fast);
+    s.advance(harness::ms(60));
+    s.bytes(m, b"broadcast abc\n");
+    assert!(s.paused.contains(&m));
+    s.read(fast);
+    s.advance_to(Time::ZERO + STALL - us(1));
+    assert!(s.paused.contains(&m));
+    s.advance(us(1));
+    assert!(s.paused.is_empty());
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub struct Solo {
     pub dials: BTreeMap<u32, Conn>,
     pub paused: BTreeSet<Conn>,
     pub shut: BTreeSet<Door>,
+    /// Who the server said it owes something, and was not given all of it.
+    pub sending: BTreeSet<Conn>,
     pub closed: Vec<Conn>,
     pub news: Vec<News>,
     pub halt: Option<Halt>,
@@ -26,6 +28,7 @@ impl Solo {
             dials: BTreeMap::new(),
             paused: BTreeSet::new(),
             shut: BTreeSet::new(),
+            sending: BTreeSet::new(),
             closed: vec![],
             news: vec![],
             halt: None,
@@ -59,6 +62,7 @@ impl Solo {
                 Action::Send(conn) => {
                     // Closed later in the same drain: nothing is owed any more.
                     assert!(self.open.contains(&conn));
+                    self.sending.insert(conn);
                 }
                 Action::Pause(conn) => {
                     assert!(self.open.contains(&conn) && self.paused.insert(conn))
@@ -84,11 +88,19 @@ impl Solo {
         if self.halt.is_some() {
             assert_eq!(self.server.poll_timeout(), None);
         }
+        for conn in &self.open {
+            let owed = !self.server.pending(*conn).is_empty();
+            assert!(
+                !owed || self.sending.contains(conn),
+                "{conn} is owed in silence"
+            );
+        }
     }
 
     fn forget(&mut self, conn: Conn) {
         self.open.remove(&conn);
         self.paused.remove(&conn);
+        self.sending.remove(&conn);
         self.dials.retain(|_, c| *c != conn);
     }
 
@@ -179,6 +191,9 @@ impl Solo {
             self.server
                 .handle_sent(self.now, conn, count)
                 .expect("pending");
+            if self.server.pending(conn).is_empty() {
+                self.sending.remove(&conn);
+            }
             self.drain();
         }
         out
