@@ -187,7 +187,9 @@ fn name_seed_of_panics() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if let Some((seed, profile)) = RUNNING.get() {
-            eprintln!("seed {seed} panics\nreplay: chatroom sim run --seed {seed} --profile {profile}");
+            eprintln!(
+                "seed {seed} panics\nreplay: chatroom sim run --seed {seed} --profile {profile}"
+            );
         }
         usual(info);
     }));
@@ -324,7 +326,10 @@ impl Saved {
         let plan = read_plan(&self.plan)?;
         let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
         if judged.verdict.violation.is_none() {
-            println!("nothing broke in {} events, hash {:016x}", judged.verdict.events, judged.hash);
+            println!(
+                "nothing broke in {} events, hash {:016x}",
+                judged.verdict.events, judged.hash
+            );
             return Ok(ExitCode::SUCCESS);
         }
         // Not made smaller: what is shown is this plan's own run.
@@ -411,7 +416,11 @@ impl Script {
                 if let Some(violation) = &printed.violation {
                     println!("  {}: {}", violation.property, violation.text);
                 }
-                println!("  chatroom sim script --print --seeds {seed}..{} {}", seed + 1, path.display());
+                println!(
+                    "  chatroom sim script --print --seeds {seed}..{} {}",
+                    seed + 1,
+                    path.display()
+                );
             }
         }
         if !self.print {
@@ -432,7 +441,10 @@ impl Trace {
         });
         print(text.as_bytes())?;
         if let Some(violation) = violation {
-            eprintln!("{}: {} {:?}", violation.property, violation.text, violation.events);
+            eprintln!(
+                "{}: {} {:?}",
+                violation.property, violation.text, violation.events
+            );
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)

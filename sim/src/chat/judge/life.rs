@@ -1,7 +1,7 @@
 //! What the judge knows: lives with what they broadcast and logged, and links with their sessions.
 
 use super::master::Master;
-use crate::names::{Peer, Who};
+use crate::names::{Host, Peer, Who};
 use crate::observer::Ending;
 use chatroom_core::{Conn, Time};
 
@@ -113,6 +113,8 @@ pub(super) struct Side {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     pub(super) sides: [Side; 2],
+    /// The host that was dialled.
+    pub(super) target: Option<Host>,
     /// The master at side 0, if it is one.
     pub(super) master: Option<Box<Master>>,
     /// Whether its lives had an earlier session that carried messages.

@@ -200,7 +200,29 @@ impl Judge {
                 }
             }
             Change::Starve(_, true) => self.sometimes.hit(cases::STARVED),
-            _ => {}
+            Change::Starve(_, false)
+            | Change::Start(_)
+            | Change::Kill(..)
+            | Change::Pause(_)
+            | Change::Resume(_)
+            | Change::Stop(_)
+            | Change::Jump(..)
+            | Change::Drift(..)
+            | Change::Cut(_)
+            | Change::Mend(_)
+            | Change::Clog(_)
+            | Change::Unclog(_)
+            | Change::Lag(..)
+            | Change::Connects(..)
+            | Change::Reset(_)
+            | Change::HalfOpen(_)
+            | Change::Damage(..)
+            | Change::Buffer(..)
+            | Change::Heal
+            | Change::Open(..)
+            | Change::Say(..)
+            | Change::Finish(_)
+            | Change::Leave(_) => {}
         }
     }
 
@@ -308,9 +330,15 @@ impl<M: Chat> Observer<M> for Judge {
                 self.resumed(*who);
             }
             Fact::Dialling {
-                who, conn, link, ..
+                who,
+                conn,
+                to: _,
+                host,
+                link,
             } => {
-                self.link(*link).sides[0].who = Some(*who);
+                let held = self.link(*link);
+                held.sides[0].who = Some(*who);
+                held.target = *host;
                 self.handles[who.host.index()].set(*conn, *link as usize, 0);
             }
             Fact::Opened {

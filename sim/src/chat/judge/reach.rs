@@ -92,7 +92,9 @@ impl Judge {
             let life = &lives[who.life as usize];
             life.ended.is_some() || life.leaving
         };
-        gone(other)
+        // An identity that was damaged can speak for any server.
+        self.damaged
+            || gone(other)
             || gone(who)
             || self.trouble.between(who.host, other.host, now) + AFTERMATH >= now
     }
@@ -126,6 +128,9 @@ impl Judge {
             return Ok(());
         };
         let excused = self.excused(now, who, other);
+        if self.damaged {
+            self.trouble.loss(who.host, other.host, now);
+        }
         let right = match why {
             Why::Silent => {
                 self.sometimes.hit(cases::SILENT);
@@ -180,20 +185,23 @@ impl Judge {
         if self.links[link].master.is_some() {
             return self.master_closed(step, who, link, why);
         }
-        let Some(other) = self.links[link].sides[1 - side].who else {
+        for (case, came) in [
+            (cases::NO_GREETING, why == Why::NoGreeting),
+            (cases::DIAL_TIMEOUT, why == Why::DialTimeout),
+            (cases::BROKEN_LINE, why.is_fault()),
+        ] {
+            self.sometimes.add(case, u64::from(came));
+        }
+        // A dial that nobody accepted was meant for whoever lives there now.
+        let held = &self.links[link];
+        let there = held.target.and_then(|host| self.running(host.index()));
+        let Some(other) = held.sides[1 - side].who.or(there.map(|life| life.who)) else {
             return Ok(());
         };
         let young = |who: Who| self.life(who).began + AFTERMATH >= now;
         let late = self.excused(now, who, other) || young(who) || young(other);
         let right = match why {
-            Why::NoGreeting => {
-                self.sometimes.hit(cases::NO_GREETING);
-                late
-            }
-            Why::DialTimeout => {
-                self.sometimes.hit(cases::DIAL_TIMEOUT);
-                late
-            }
+            Why::NoGreeting | Why::DialTimeout => late,
             Why::TooLong
             | Why::NotUtf8
             | Why::Malformed
@@ -202,7 +210,6 @@ impl Judge {
             | Why::OtherId
             | Why::ShouldNotDial
             | Why::NoIdentity => {
-                self.sometimes.hit(cases::BROKEN_LINE);
                 self.trouble.loss(who.host, other.host, now);
                 self.damaged
             }

@@ -1,0 +1,143 @@
+//! The chat before the judge: a sweep of seeds, the plans of old failures, the lab's scripts, and
+//! the same run twice.
+
+use chatroom_sim::chat::failure::Failure;
+use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
+use chatroom_sim::plan::Plan;
+use chatroom_sim::shrink::Budget;
+use chatroom_sim::sweep::Sweep;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// Names the variable that makes a test process print hashes for another one.
+const CHILD: &str = "CHATROOM_SIM_PRINT_HASHES";
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn sweep(profile: Profile, seeds: u64) {
+    let sweep = Sweep {
+        seeds: 0..seeds,
+        jobs: 2,
+        time: None,
+    };
+    let swept = sweep.run(|seed| run_seed(server, seed, profile).verdict, &mut |_| {});
+    if let Some((seed, _)) = swept.first {
+        let failure = Failure::of_seed(server, seed, profile, Budget::default());
+        let mut failure = failure.expect("a seed fails every time or never");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        failure
+            .save(folder)
+            .expect("the build folder can be written to");
+        panic!("{profile}: {failure}");
+    }
+    assert_eq!(swept.seeds, seeds);
+    if seeds >= cases::ENOUGH {
+        assert_eq!(
+            swept.sometimes.missing(),
+            [""; 0],
+            "cases of {profile} that never came up"
+        );
+    }
+}
+
+#[test]
+fn thousands_of_swarm_seeds_break_nothing_and_meet_every_case() {
+    sweep(Profile::Swarm, 3_000);
+}
+
+#[test]
+fn seeds_of_each_other_profile_break_nothing() {
+    for profile in [
+        Profile::Calm,
+        Profile::Crash,
+        Profile::Chaos,
+        Profile::Bytes,
+    ] {
+        sweep(profile, 200);
+    }
+}
+
+#[test]
+fn plans_of_old_failures_break_nothing_now() {
+    let plans = files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans"),
+        "plan",
+    );
+    assert!(!plans.is_empty());
+    for path in plans {
+        let text = fs::read(&path).expect("a plan");
+        let plan = Plan::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let judged = judge(server, &plan).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(judged.verdict.violation, None, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_saved_plan_runs_as_the_seed_does() {
+    for seed in 0..20 {
+        let plan = generate(seed, Profile::Swarm);
+        let read = Plan::parse(plan.to_string().as_bytes()).expect("a printed plan is read back");
+        assert_eq!(read, plan);
+        let judged = judge(server, &read).expect("a generated plan is within its bounds");
+        assert_eq!(judged.hash, run_seed(server, seed, Profile::Swarm).hash);
+    }
+}
+
+#[test]
+fn the_labs_scripts_print_the_same_on_the_simulated_grid_under_any_seed() {
+    let inputs = files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests"),
+        "input",
+    );
+    assert!(inputs.len() >= 50);
+    for input in inputs {
+        let text = fs::read(&input).expect("a script");
+        let expected = fs::read(input.with_extension("output")).expect("its output");
+        for seed in 0..3 {
+            let printed = script::run(&text, seed);
+            assert_eq!(printed.violation, None, "{} under {seed}", input.display());
+            assert_eq!(
+                String::from_utf8_lossy(printed.output.trim_ascii()),
+                String::from_utf8_lossy(expected.trim_ascii()),
+                "{} under {seed}",
+                input.display()
+            );
+        }
+    }
+}
+
+fn hashes() -> String {
+    Profile::ALL
+        .into_iter()
+        .flat_map(|profile| (0..8).map(move |seed| run_seed(server, seed, profile).hash))
+        .map(|hash| format!("{hash:016x} "))
+        .collect()
+}
+
+#[test]
+fn one_seed_gives_the_same_run_twice_in_one_process_and_in_two() {
+    let one = hashes();
+    if env::var_os(CHILD).is_some() {
+        println!("hashes {one}");
+        return;
+    }
+    assert_eq!(one, hashes());
+    let this = env::current_exe().expect("this test is a program");
+    let name = "one_seed_gives_the_same_run_twice_in_one_process_and_in_two";
+    let child = Command::new(this)
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .expect("a program can be run twice");
+    let printed = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(printed.contains(&format!("hashes {one}")), "{printed}");
+}
