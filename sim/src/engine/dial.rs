@@ -205,6 +205,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         if self.hosts[host].slot(slot.conn).is_some() && self.hosts[host].awake() {
             self.arm(link, 1);
             self.pump(host, slot)?;
+            self.drain(host)?;
         }
         Ok(())
     }

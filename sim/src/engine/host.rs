@@ -529,7 +529,10 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         }
         self.receive(host, slot)?;
         match self.hosts[host].slot(slot.conn) {
-            Some(slot) if self.hosts[host].awake() => self.pump(host, slot),
+            Some(slot) if self.hosts[host].awake() => {
+                self.pump(host, slot)?;
+                self.drain(host)
+            }
             Some(_) | None => Ok(()),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Pipe {
     chunks: VecDeque<Chunk>,
     /// When the end (a FIN) arrives, once it was sent; all chunks arrive before or with it.
     fin: Option<u64>,
+    /// The reader was told of the end: there is no second one.
+    ended: bool,
     /// The arrival of the last piece: nothing overtakes.
     last_at: u64,
     /// How many bytes may be between writer and reader.
@@ -48,6 +50,7 @@ impl Pipe {
             head: 0,
             chunks: VecDeque::new(),
             fin: None,
+            ended: false,
             last_at: 0,
             capacity: 0,
             choice: Choice::seed(0),
@@ -66,6 +69,7 @@ impl Pipe {
         self.head = 0;
         self.chunks.clear();
         self.fin = None;
+        self.ended = false;
         self.last_at = 0;
         self.capacity = capacity;
         self.choice = choice;
@@ -120,12 +124,14 @@ impl Pipe {
     /// Ends the stream after what was sent. A second end changes nothing.
     pub(crate) fn finish(&mut self, at: u64) {
         self.last_at = self.last_at.max(at);
-        self.fin.get_or_insert(self.last_at);
+        if !self.ended {
+            self.fin.get_or_insert(self.last_at);
+        }
     }
 
     /// Whether the end was sent.
     pub(crate) const fn finished(&self) -> bool {
-        self.fin.is_some()
+        self.fin.is_some() || self.ended
     }
 
     /// Flips a bit of `len` bytes that begin `back` bytes before the end.
@@ -198,6 +204,7 @@ impl Pipe {
     /// Takes the end off.
     pub(crate) fn take_end(&mut self) {
         self.fin = None;
+        self.ended = true;
     }
 
     /// Loses a drawn part of what has not arrived by `now`, from some byte on to the last.
