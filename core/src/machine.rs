@@ -116,7 +116,8 @@ pub struct Place(pub u32);
 /// The name of one connection of one machine, for as long as it is open.
 ///
 /// Slots are reused, generations are not: news of a dead connection can't touch the one that took
-/// its slot. Slots are small and dense, so that a driver may index a table with them.
+/// its slot. Slots are small and dense, so that a driver may index a table with them; none is given
+/// out again before the [`Action::Close`] of its last user was polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conn {
     slot: u32,

@@ -577,7 +577,11 @@ impl Machine for ChatServer {
     }
 
     fn poll(&mut self) -> Option<Action<News>> {
-        self.turn.actions.pop_front()
+        let action = self.turn.actions.pop_front();
+        if let Some(Action::Close(conn)) = action {
+            self.turn.slots.free(conn);
+        }
+        action
     }
 
     fn pending(&self, conn: Conn) -> &[u8] {

@@ -39,13 +39,21 @@ impl Slots {
         }
     }
 
-    /// Frees the slot of `conn`, whose handle is dead from now on.
+    /// Ends `conn`, whose handle is dead from now on. Its slot stays taken until it is
+    /// [freed](Self::free).
     pub(crate) fn release(&mut self, conn: Conn) {
         debug_assert!(self.owner(conn).is_ok());
         let entry = &mut self.table[conn.slot()];
         entry.0 = entry.0.wrapping_add(1);
         entry.1 = None;
-        self.free.push(conn.slot() as u32);
+    }
+
+    /// Gives the slot of `conn`, which was released, to whoever comes next: once the driver knows
+    /// that the handle is dead, so that no two handles of one slot are ever open in a driver.
+    pub(crate) fn free(&mut self, conn: Conn) {
+        if conn.slot() < self.table.len() {
+            self.free.push(conn.slot() as u32);
+        }
     }
 }
 
@@ -58,6 +66,9 @@ mod tests {
         let mut slots = Slots::default();
         let old = slots.take(Owner::Mesh);
         slots.release(old);
+        assert_eq!(slots.owner(old), Err(Misuse::Stale));
+        assert_ne!(slots.take(Owner::Desk).slot(), old.slot());
+        slots.free(old);
         let new = slots.take(Owner::Desk);
         assert_eq!(old.slot(), new.slot());
         assert_eq!(slots.owner(old), Err(Misuse::Stale));

@@ -34,7 +34,9 @@ impl Turn {
     pub(crate) fn end(&mut self, conn: Conn, why: Why, gone: bool) {
         self.slots.release(conn);
         self.counters.closes[why as usize] += 1;
-        if !gone {
+        if gone {
+            self.slots.free(conn);
+        } else {
             self.act(Action::Close(conn));
         }
     }
