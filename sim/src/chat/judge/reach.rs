@@ -190,7 +190,9 @@ impl Judge {
             (cases::DIAL_TIMEOUT, why == Why::DialTimeout),
             (cases::BROKEN_LINE, why.is_fault()),
         ] {
-            self.sometimes.add(case, u64::from(came));
+            if came {
+                self.sometimes.hit(case);
+            }
         }
         // A dial that nobody accepted was meant for whoever lives there now.
         let held = &self.links[link];
