@@ -241,6 +241,16 @@ impl<'a> Arrows<'a> {
     }
 }
 
+/// The label of a fault of both ways, once only the way against `ended` is left of it.
+fn relabelled(label: &str, ended: Way) -> String {
+    let words = label.split(' ').enumerate();
+    let words = words.map(|(index, word)| match index {
+        1 => format!("{}>{}", ended.to, ended.from),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<String>>().join(" ")
+}
+
 /// What a lasting fault is known by until it ends.
 type Fault = (&'static str, usize, usize);
 
@@ -338,7 +348,7 @@ impl<'a> Bands<'a> {
                 let half = Band {
                     from: index,
                     until: None,
-                    label: self.bands[band].label.replace('=', ">"),
+                    label: relabelled(&self.bands[band].label, way),
                     lanes: [other.1, other.2],
                     kind: self.bands[band].kind,
                 };

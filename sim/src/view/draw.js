@@ -103,6 +103,8 @@ const drawBands = () => {
   for (const band of bands) {
     const [one, two] = [columns[band.one], columns[band.two]];
     if (one < 0 || two < 0) continue;
+    // Nothing that is shown happened meanwhile.
+    if (!state.byTime && !isShown(band.from) && rank[band.from] === rank[band.until < 0 ? count : band.until + 1]) continue;
     const top = Math.max(-20, yOf(band.from));
     const bottom = Math.min(height + 20, band.until < 0 ? yOf(count) : yOf(band.until));
     if (bottom < 0 || top > height) continue;
@@ -167,6 +169,7 @@ const drawArrows = (first, last) => {
   };
   const seen = new Float64Array(laneCount * laneCount).fill(-1e9);
   const tips = state.scale * (state.byTime ? 1000 : 1) > 4;
+  let drawn = 0;
   for (let a = start; a < arrowCount && arrowFrom[a] <= last; a++) {
     const from = arrowFrom[a], to = arrowTo[a];
     if ((to >= 0 && to < first) || !isShown(from) || (to >= 0 && !isShown(to))) continue;
@@ -192,6 +195,7 @@ const drawArrows = (first, last) => {
     const pixels = Math.round(y1) * 65536 + Math.round(y2);
     if (seen[key] === pixels) continue;
     seen[key] = pixels;
+    drawn++;
     const picked = from === state.pick || to === state.pick;
     const style = picked ? "picked" : (kind === BYTES ? "sent" : "dial") + dim;
     const line = path(style);
@@ -210,7 +214,9 @@ const drawArrows = (first, last) => {
   for (const [style, line] of paths) {
     const name = style.replace(/dim| tip/g, "");
     const colour = { sent: ink.sent, lost: ink.lost, "under-way": ink.sent, dial: ink.dial, picked: ink.pick }[name];
-    paint.globalAlpha = style.includes("dim") ? .16 : name === "picked" || name === "lost" ? 1 : .8;
+    // A crowd of arrows is drawn faintly, so that what happens among them stays in sight.
+    const plain = Math.max(.05, Math.min(.8, 1500 / drawn));
+    paint.globalAlpha = style.includes("dim") ? Math.min(.16, plain) : name === "picked" || name === "lost" ? 1 : plain;
     if (style.includes(" tip")) {
       paint.fillStyle = colour;
       paint.fill(line);
@@ -227,6 +233,7 @@ const drawArrows = (first, last) => {
 
 const drawDots = (begin, end) => {
   const seen = new Int32Array(laneCount).fill(-1e6);
+  const size = end - begin > height * 2 ? 2 : 3.2;
   for (let row = begin; row < end; row++) {
     const i = shown[row], x = columns[laneOf[i]], y = yOf(i);
     const pixel = Math.round(y * 2);
@@ -252,7 +259,7 @@ const drawDots = (begin, end) => {
     } else {
       paint.fillStyle = ink[GROUPS[groupOf[i]].colour];
       paint.beginPath();
-      paint.arc(x, y, i === state.pick ? 5 : 3.2, 0, 7);
+      paint.arc(x, y, i === state.pick ? 5 : size, 0, 7);
       paint.fill();
     }
     if (i === state.pick) {
@@ -337,10 +344,13 @@ const drawWords = () => {
 const drawPhases = () => {
   const names = ["warm-up ends", "trouble ends", "heal", "end"];
   paint.font = "10px system-ui, sans-serif";
+  paint.textAlign = "right";
+  let before = -100;
   data.phases.forEach((moment, index) => {
-    if (index < 3 && moment >= data.phases[index + 1] || count === 0) return;
+    if ((index < 3 && moment >= data.phases[index + 1]) || moment > lastMoment()) return;
     const y = state.byTime ? (moment - state.top) * state.scale + LINE : (rank[lowerBound(at, moment)] - state.top) * state.scale;
-    if (y < 0 || y > height || moment > lastMoment()) return;
+    if (y < 0 || y > height || y - before < 12) return;
+    before = y;
     paint.strokeStyle = ink.faint;
     paint.setLineDash([1, 3]);
     paint.lineWidth = 1;
@@ -349,8 +359,9 @@ const drawPhases = () => {
     paint.lineTo(wordsAt - 8, Math.round(y) + .5);
     paint.stroke();
     paint.setLineDash([]);
-    halo(names[index], 4, y - 3, ink.faint);
+    halo(names[index], wordsAt - 10, y < 14 ? y + 10 : y - 3, ink.soft);
   });
+  paint.textAlign = "left";
 };
 
 const draw = () => {

@@ -111,7 +111,8 @@ const setTime = (on) => {
     // As fine as makes the events about the middle tell apart, as coarse as shows where they stand.
     const row = rank[anchor], near = 20;
     const span = at[shown[Math.min(shown.length - 1, row + near)]] - at[shown[Math.max(0, row - near)]];
-    state.scale = Math.max(fitScale(), Math.min(height / Math.max(1, span), 1));
+    const usual = lastMoment() / Math.max(1, shown.length) * 2 * near;
+    state.scale = Math.max(fitScale(), Math.min(height / Math.max(1, span, usual), 1));
   } else state.scale = LINE + 1;
   clampView();
   state.top += (yOf(anchor) - height / 2) / state.scale;

@@ -71,7 +71,7 @@ const showLogs = () => {
     const log = logs[index];
     const start = log.starts[lowerBound(log.starts, moment + 1) - 1] ?? -1;
     const end = log.ends[lowerBound(log.ends, moment + 1) - 1] ?? -1;
-    const life = start < 0 ? "not yet up" : end > start ? "down" : `life ${lifeOf[start]}`;
+    const life = start < 0 ? "not up" : end > start ? "down" : `life ${lifeOf[start]}`;
     const from = lowerBound(log.at, start), until = lowerBound(log.at, moment + 1);
     const column = make("div", { className: start < 0 || end > start ? "log down" : "log" },
       make("h3", {}, `${lane} `, make("small", {}, life)));
