@@ -24,7 +24,7 @@ pub const MASTERS: Door = Door(1);
 
 /// One server of a chat grid. See [`Machine`] for how to drive it, and the crate's front page for
 /// an example.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ChatServer {
     id: u32,
     limits: Limits,
@@ -36,7 +36,7 @@ pub struct ChatServer {
     started: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Running,
     /// Flushing what was accepted.
@@ -44,7 +44,7 @@ enum Phase {
     Halted,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct DoorState {
     /// When the present second of accepts began, and how many it had.
     window: Time,
@@ -56,7 +56,7 @@ struct DoorState {
 }
 
 /// The log and those who read it: what lies above the mesh.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Chat {
     log: Log,
     limit: u64,
@@ -298,7 +298,8 @@ impl ChatServer {
             }
             Command::Watch => desk.watch(conn),
             Command::Crash => {
-                turn.actions.clear();
+                // What happened before is told of; nothing of it is sent any more.
+                turn.actions.retain(|a| matches!(a, Action::Notice(_)));
                 turn.timers.clear();
                 turn.slots = Slots::default();
                 turn.act(Action::Halt(Halt::Crash));
