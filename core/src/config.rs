@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 /// How long things take; each field is the constant of the same name unless it was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Times {
     /// [`HEARTBEAT`].
     pub heartbeat: Span,
@@ -81,7 +81,7 @@ impl Default for Times {
 }
 
 /// How large things get, and with each field what happens there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Bytes of one text. A longer one from a master is answered with an error; from a peer it
     /// closes the link.

@@ -3,7 +3,7 @@
 use crate::news::Why;
 
 /// Sums since the server began; each only grows. [`Why::label`] names the closes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counters {
     /// Broadcasts accepted from masters.
     pub broadcasts: u64,

@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Something owed to a master.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Item {
     Text(Vec<u8>),
     /// A range of the log, never copied.
@@ -24,7 +24,7 @@ enum Item {
 }
 
 /// One connection of a master.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Master {
     pub(crate) conn: Conn,
     /// Its place in the order in which masters came.
@@ -87,7 +87,7 @@ impl Master {
 }
 
 /// All masters of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Desk {
     limits: Limits,
     /// By slot; a slot that the mesh holds is empty here.

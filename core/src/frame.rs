@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use memchr::memchr;
 
 /// Holds the unfinished line between two pieces of a stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Framer {
     rest: Vec<u8>,
     max: usize,

@@ -9,7 +9,7 @@ use crate::wire;
 use alloc::vec::Vec;
 
 /// What a link knows of its other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// We are dialling this peer.
     Dialling(u32),
@@ -22,7 +22,7 @@ pub(crate) enum Role {
 }
 
 /// One connection of the mesh.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Link {
     pub(crate) conn: Conn,
     pub(crate) role: Role,

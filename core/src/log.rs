@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 const BLOCK: usize = 64 << 10;
 
 /// Texts joined by commas, in blocks that never move once full.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Log {
     blocks: Vec<Vec<u8>>,
     len: u64,

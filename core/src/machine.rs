@@ -152,7 +152,7 @@ impl fmt::Display for Conn {
 }
 
 /// What a driver is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Action<N> {
     /// Connect to `to` and report with [`Machine::handle_dialled`]. The handle is the machine's
@@ -184,7 +184,7 @@ pub enum Action<N> {
 }
 
 /// How a machine ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Halt {
     /// At once, as if the process had been killed: nothing is flushed.
     Crash,

@@ -31,7 +31,7 @@ pub(crate) trait Above {
 }
 
 /// What is known of one other server.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Peer {
     /// The link of the present session.
     link: Option<Conn>,
@@ -42,7 +42,7 @@ struct Peer {
 }
 
 /// All links of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Mesh {
     id: u32,
     servers: u32,

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// One piece of news.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum News {
     /// A peer is up: its first valid line came in on `conn`.
     Up {
@@ -68,7 +68,7 @@ pub enum News {
 }
 
 /// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Why {
     /// The other side finished in good order.

@@ -2,7 +2,7 @@
 //! number generators", OOPSLA 2014). Seeded by the configuration, so the same run draws the same.
 
 /// A generator of 64-bit numbers with a period of 2^64.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Rng(u64);
 
 impl Rng {

@@ -24,6 +24,8 @@ pub const MASTERS: Door = Door(1);
 
 /// One server of a chat grid. See [`Machine`] for how to drive it, and the crate's front page for
 /// an example.
+///
+/// It can be copied and hashed, so that an explorer of states can go back to one and know it again.
 #[derive(Clone, Debug, Hash)]
 pub struct ChatServer {
     id: u32,

@@ -4,14 +4,14 @@ use crate::machine::{Conn, Misuse};
 use alloc::vec::Vec;
 
 /// Which layer a connection belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     Mesh,
     Desk,
 }
 
 /// Gives out handles: dense slots, each with the number of its users so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Slots {
     table: Vec<(u32, Option<Owner>)>,
     free: Vec<u32>,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 pub(crate) const BLOCK: usize = 64 << 10;
 
 /// A byte stream without a beginning: offsets count from the life's first byte.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Stream {
     /// All but the last are full.
     blocks: VecDeque<Vec<u8>>,

@@ -54,7 +54,7 @@ impl Timer {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Timers([Option<Time>; Timer::ALL.len()]);
 
 impl Timers {

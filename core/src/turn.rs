@@ -9,7 +9,7 @@ use crate::timers::Timers;
 use alloc::collections::VecDeque;
 
 /// The outputs of a machine, and the moment of the call that makes them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Turn {
     /// The latest moment that a driver told.
     pub(crate) now: Time,
