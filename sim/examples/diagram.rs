@@ -2,11 +2,11 @@
 //! `diagram small FILE` is a short run with one of every fault, texts that mean harm and a planted
 //! violation, `diagram large FILE` one of at least 100,000 facts. FILE ends in `.html` or `.svg`.
 
-use chatroom_sim::chat::{Grid, Setup, server};
+use chatroom_sim::chat::{Grid, Setup, delivery, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::Plan;
-use chatroom_sim::trace::{Record, Recorder};
+use chatroom_sim::trace::Recorder;
 use chatroom_sim::view::{self, Page};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -94,13 +94,6 @@ impl<M: chatroom_sim::chat::Chat> Observer<M> for Planted {
     }
 }
 
-fn log(record: &Record) -> Option<String> {
-    let delivered = record.text.strip_prefix("delivered ")?;
-    let (from, text) = delivered.split_once(": ")?;
-    let from = from.split(' ').next()?;
-    Some(format!("{from}: {text}"))
-}
-
 fn make(which: &str, file: &str) -> Result<(), String> {
     let text = match which {
         "small" => SMALL.to_owned(),
@@ -123,7 +116,7 @@ fn make(which: &str, file: &str) -> Result<(), String> {
         plan: &plan,
         recorder: &recorder,
         violation: outcome.violation.as_ref(),
-        log: &log,
+        log: &delivery,
         notes: &[("replay", "chatroom sim replay run.plan".to_owned())],
     };
     let drawn = if file.ends_with(".svg") {

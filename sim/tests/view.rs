@@ -4,9 +4,11 @@
 mod toy;
 
 use chatroom_core::time::{Span, Time};
+use chatroom_core::{ChatServer, News};
+use chatroom_sim::chat::{Grid, Profile, Setup, delivery, generate, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
-use chatroom_sim::observer::Violation;
+use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Fate, Plan, Way};
 use chatroom_sim::trace::{Lane, Record, Recorder};
 use chatroom_sim::view::{ArrowKind, Band, BandKind, Diagram, MAX_ROWS, Page, html, notices, svg};
@@ -420,4 +422,34 @@ fn a_run_without_a_record_can_be_drawn() {
     let recorder = Recorder::default();
     assert_well_formed(&svg(&page(&plan, &recorder)));
     assert!(html(&page(&plan, &recorder)).contains("\"at\":[]"));
+}
+
+/// The log's entries, from the news themselves.
+#[derive(Default)]
+struct Expected(Vec<String>);
+
+impl Observer<ChatServer> for Expected {
+    fn see(&mut self, _: &Scene<'_, ChatServer>, fact: &Fact<'_, News>) -> Result<(), Violation> {
+        if let Fact::Notice { notice, .. } = fact
+            && let News::Delivered { sender, text, .. } = notice
+        {
+            self.0.push(format!("{sender}: {text}"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_log_of_a_chat_has_each_delivery_with_its_sender_and_text() {
+    let plan = generate(3, Profile::Crash);
+    let setup = Setup::of(&plan).expect("a generated plan");
+    let observer = (Recorder::default(), Expected::default());
+    let (recorder, expected) = run(&Grid::new(setup, server), &plan, observer).observer;
+    let entries: Vec<String> = recorder.records.iter().filter_map(delivery).collect();
+    let plain = |entry: &&String| !entry.contains(|each: char| each.is_control());
+    assert!(expected.0.len() > 10);
+    assert_eq!(entries.len(), expected.0.len());
+    for expected in expected.0.iter().filter(plain) {
+        assert!(entries.contains(expected), "{expected:?}");
+    }
 }

@@ -2,11 +2,12 @@
 
 use crate::failure::Failure;
 use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
-use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
+use chatroom_sim::chat::{Profile, cases, delivery, generate, judge, run_seed, script, server};
 use chatroom_sim::plan::Plan;
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::{Sweep, Swept};
 use chatroom_sim::trace::Format;
+use chatroom_sim::view::{self, Page};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
@@ -152,6 +153,10 @@ enum Look {
     Json,
     /// The log format of ShiViz.
     Shiviz,
+    /// A space-time diagram: a page for a browser, with everything in it.
+    Html,
+    /// A space-time diagram as a picture.
+    Svg,
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {
@@ -434,11 +439,22 @@ impl Trace {
     fn run(&self) -> Result<ExitCode, Failure> {
         let plan = read_plan(&self.plan)?;
         let (recorder, violation) = record(server, &plan).map_err(|e| unfit(&self.plan, e))?;
-        let text = recorder.write(match self.format {
-            Look::Text => Format::Text,
-            Look::Json => Format::JsonLines,
-            Look::Shiviz => Format::ShiViz,
-        });
+        let path = self.plan.display();
+        let page = Page {
+            title: &format!("A run of {path}"),
+            plan: &plan,
+            recorder: &recorder,
+            violation: violation.as_ref(),
+            log: &delivery,
+            notes: &[("replay", format!("chatroom sim replay {path}"))],
+        };
+        let text = match self.format {
+            Look::Text => recorder.write(Format::Text),
+            Look::Json => recorder.write(Format::JsonLines),
+            Look::Shiviz => recorder.write(Format::ShiViz),
+            Look::Html => view::html(&page),
+            Look::Svg => view::svg(&page),
+        };
         print(text.as_bytes())?;
         if let Some(violation) = violation {
             eprintln!(

@@ -18,6 +18,7 @@ pub use setup::Setup;
 use crate::engine::{self, Birth, World};
 use crate::plan::{Plan, PlanError};
 use crate::sweep::Verdict;
+use crate::trace::Record;
 use chatroom_core::{ChatServer, Config, Counters, Gauges, Machine, News};
 
 /// A server that the judge can judge: the chat itself, or a broken variant of it.
@@ -70,6 +71,18 @@ pub fn server(config: Config) -> ChatServer {
         Ok(server) => server,
         Err(error) => panic!("a setup was checked and is out of its bounds: {error}"),
     }
+}
+
+/// The entry that a record adds to its server's log: whose broadcast it is, and its text. For the
+/// log beside a diagram.
+#[must_use]
+pub fn delivery(record: &Record) -> Option<String> {
+    if record.kind != "notice" {
+        return None;
+    }
+    let (from, text) = record.text.strip_prefix("delivered ")?.split_once(": ")?;
+    let sender = from.split(' ').next()?;
+    Some(format!("{sender}: {text}"))
 }
 
 /// What became of one judged run.

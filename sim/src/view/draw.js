@@ -27,18 +27,20 @@ const readInk = () => {
 const position = (i) => (state.byTime ? (i >= count ? lastMoment() : at[i]) : rank[Math.min(i, count)] + .5);
 const lastMoment = () => (count ? at[count - 1] : 0);
 const extent = () => (state.byTime ? lastMoment() + 1 : shown.length);
-const yOf = (i) => (position(i) - state.top) * state.scale + (state.byTime ? LINE : 0);
-const fitScale = () => Math.max(1e-9, (height - (state.byTime ? 2 * LINE : 0)) / Math.max(1, extent()));
+// What is left free above the first event and below the last.
+const pad = () => (state.byTime ? LINE : 9);
+const yOf = (i) => (position(i) - state.top) * state.scale + pad();
+const fitScale = () => Math.max(1e-9, (height - 2 * pad()) / Math.max(1, extent()));
 const maxScale = () => (state.byTime ? 1 : 40);
 const clampView = () => {
   state.scale = Math.min(Math.max(state.scale, Math.min(fitScale(), LINE + 1)), maxScale());
-  const room = (height - (state.byTime ? 2 * LINE : 0)) / state.scale;
+  const room = (height - 2 * pad()) / state.scale;
   state.top = Math.max(0, Math.min(state.top, extent() - room));
 };
 // The first shown event at or below a height, as an index into `shown`.
 const rowAt = (y) => {
-  if (!state.byTime) return Math.max(0, Math.min(shown.length, Math.floor(y / state.scale + state.top)));
-  const moment = (y - LINE) / state.scale + state.top;
+  if (!state.byTime) return Math.max(0, Math.min(shown.length, Math.floor((y - pad()) / state.scale + state.top)));
+  const moment = (y - pad()) / state.scale + state.top;
   let low = 0, high = shown.length;
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -348,7 +350,7 @@ const drawPhases = () => {
   let before = -100;
   data.phases.forEach((moment, index) => {
     if ((index < 3 && moment >= data.phases[index + 1]) || moment > lastMoment()) return;
-    const y = state.byTime ? (moment - state.top) * state.scale + LINE : (rank[lowerBound(at, moment)] - state.top) * state.scale;
+    const y = ((state.byTime ? moment : rank[lowerBound(at, moment)]) - state.top) * state.scale + pad();
     if (y < 0 || y > height || y - before < 12) return;
     before = y;
     paint.strokeStyle = ink.faint;

@@ -74,18 +74,19 @@ const along = (list, by) => {
   const here = lowerBound(list, by > 0 ? state.pick + 1 : Math.max(0, state.pick));
   pick(list[by > 0 ? here % list.length : (here - 1 + list.length) % list.length]);
 };
-const follow = (arrows, end) => {
-  const next = arrows.map((a) => end[a]).find((i) => i >= 0);
-  if (next === undefined) announce("none");
-  else pick(next);
+// Along an arrow, or where there is none along the lane.
+const follow = (arrows, end, by) => {
+  let next = arrows.map((a) => end[a]).find((i) => i >= 0) ?? state.pick + by;
+  if (arrows.every((a) => end[a] < 0)) while (next >= 0 && next < count && laneOf[next] !== laneOf[state.pick]) next += by;
+  if (next >= 0 && next < count) pick(next);
+  else announce("none");
 };
 
 const zoom = (by, y = height / 2) => {
-  const shift = state.byTime ? LINE : 0;
-  const point = (y - shift) / state.scale + state.top;
+  const point = (y - pad()) / state.scale + state.top;
   state.scale *= by;
   clampView();
-  state.top = point - (y - shift) / state.scale;
+  state.top = point - (y - pad()) / state.scale;
   clampView();
   redraw();
 };
@@ -138,8 +139,8 @@ const KEYS = [
   [["ArrowUp", "k"], "↑ k", "previous event", () => step(-1)],
   [["J"], "J", "next event of the same lane", () => step(1, (i) => state.pick < 0 || laneOf[i] === laneOf[state.pick])],
   [["K"], "K", "previous event of the same lane", () => step(-1, (i) => state.pick < 0 || laneOf[i] === laneOf[state.pick])],
-  [["ArrowLeft", "c"], "← c", "what it follows from", () => state.pick >= 0 && follow([...arrowsInto(state.pick)], arrowFrom)],
-  [["ArrowRight", "e"], "→ e", "what it leads to", () => state.pick >= 0 && follow(arrowsFrom(state.pick), arrowTo)],
+  [["ArrowLeft", "c"], "← c", "what it follows from: back along an arrow, or its lane", () => state.pick >= 0 && follow([...arrowsInto(state.pick)], arrowFrom, -1)],
+  [["ArrowRight", "e"], "→ e", "what it leads to, likewise", () => state.pick >= 0 && follow(arrowsFrom(state.pick), arrowTo, 1)],
   [["v"], "v", "next event that breaks the property", () => along(culprits, 1)],
   [["V"], "V", "the one before", () => along(culprits, -1)],
   [["n"], "n", "next match of the search", () => along(matches, 1)],
