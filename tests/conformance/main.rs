@@ -23,12 +23,12 @@ fn run(weight: Weight, case: fn(Kind), kind: Kind) {
 /// Declares cases, to be run on each runtime.
 macro_rules! on_each_runtime {
     ($($weight:ident $module:ident::$case:ident;)*) => {
-        mod std {
+        mod on_std {
             $(#[test] fn $case() {
                 crate::run(crate::Weight::$weight, crate::cases::$module::$case, crate::Kind::Std);
             })*
         }
-        mod smol {
+        mod on_smol {
             $(#[test] fn $case() {
                 crate::run(crate::Weight::$weight, crate::cases::$module::$case, crate::Kind::Smol);
             })*

@@ -42,14 +42,20 @@ impl Pump {
         }
     }
 
-    /// Stops, and waits until each of its servers has every broadcast of all of them, in order,
-    /// once.
-    pub(crate) fn arrives(self, grid: &Grid) {
+    /// Stops, and says how many broadcasts each server made.
+    pub(crate) fn stops(self) -> Vec<(usize, usize)> {
         self.stop.store(true, Ordering::Relaxed);
         let counts: Vec<_> = (self.senders.into_iter())
             .map(|(id, sender)| (id, sender.join().expect("a sender")))
             .collect();
         assert!(counts.iter().all(|&(_, count)| count > 0));
+        counts
+    }
+
+    /// Stops, and waits until each of its servers has every broadcast of all of them, in order,
+    /// once.
+    pub(crate) fn arrives(self, grid: &Grid) {
+        let counts = self.stops();
         for &(id, _) in &counts {
             complete(grid, id, &counts);
         }
