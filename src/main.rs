@@ -4,7 +4,9 @@
 mod commands;
 mod failure;
 mod logging;
+mod metrics;
 mod observer;
+mod scrape;
 mod settings;
 mod signals;
 

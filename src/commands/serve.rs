@@ -2,17 +2,22 @@
 
 use crate::failure::Failure;
 use crate::logging::{self, Verbosity};
-use crate::observer::Reporter;
+use crate::metrics::Metrics;
+use crate::observer::{Housing, Reporter};
+use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::signals;
-use chatroom_core::{ChatServer, Config, ConfigError, LINKS, MASTERS, Machine, News};
+use chatroom_core::{ChatServer, Config, ConfigError, LINKS, MASTERS};
 use chatroom_driver::{Addresses, Error, Outcome, Stop};
+use chatroom_record::Recorder;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The least port that a master may be given: below it lie the links of the largest grid.
 const LEAST_MASTER_PORT: u16 = 10_000;
@@ -97,6 +102,12 @@ pub(crate) struct Serve {
     /// FILE must not exist; if it is a directory, a new file is made in it.
     #[arg(long, env = "CHATROOM_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Answer `GET /metrics` on this address, in Prometheus' text format.
+    ///
+    /// The numbers are at most a quarter of a second old. An address that is not a loopback
+    /// address also takes --expose.
+    #[arg(long, env = "CHATROOM_METRICS", value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
 
     #[command(flatten)]
     settings: Settings,
@@ -120,11 +131,13 @@ impl Serve {
         let stop = signals::stop()
             .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), "try again"))?;
         let log = logging::begin(self.log);
+        let metrics = self.metrics.map(|at| self.measure(at)).transpose()?;
+        let reporter = Reporter::new(self.id, metrics);
         let outcome = match &self.record {
-            None => self.drive(server, addresses, &stop),
+            None => self.drive(server, addresses, reporter, &stop),
             Some(path) => {
                 let recorder = record(server, &config, path)?;
-                self.drive(recorder, addresses, &stop)
+                self.drive(recorder, addresses, reporter, &stop)
             }
         };
         match outcome {
@@ -137,15 +150,48 @@ impl Serve {
         }
     }
 
-    fn drive<M>(&self, machine: M, addresses: Addresses, stop: &Stop) -> Result<Outcome, Error>
-    where
-        M: Machine<Notice = News> + Send,
-    {
-        let reporter = Reporter::new(self.id);
+    fn drive(
+        &self,
+        machine: impl Housing,
+        addresses: Addresses,
+        reporter: Reporter,
+        stop: &Stop,
+    ) -> Result<Outcome, Error> {
         match self.runtime {
             Runtime::Std => chatroom_runtime_std::run(machine, addresses, reporter, stop),
             Runtime::Smol => chatroom_runtime_smol::run(machine, addresses, reporter, stop),
         }
+    }
+
+    /// Serves metrics at an address.
+    fn measure(&self, at: SocketAddr) -> Result<Arc<Metrics>, Failure> {
+        self.keep_private(at.ip())?;
+        let metrics = Metrics::new();
+        let runtime = match self.runtime {
+            Runtime::Std => "std",
+            Runtime::Smol => "smol",
+        };
+        let registry = metrics.registry(self.id, self.servers, runtime);
+        TcpListener::bind(at)
+            .and_then(|listener| scrape::serve(listener, registry))
+            .map_err(|e| {
+                Failure::denied(
+                    format!("cannot serve metrics at {at}: {e}"),
+                    "give every server a free port of this machine for its metrics",
+                )
+            })?;
+        Ok(metrics)
+    }
+
+    /// Says no to an address that other machines can reach, unless that is meant.
+    fn keep_private(&self, address: IpAddr) -> Result<(), Failure> {
+        if address.is_loopback() || self.expose {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            format!("{address} can be reached from other machines"),
+            "give --expose if you mean it; `chatroom serve --help` says what it means",
+        ))
     }
 
     fn config(&self) -> Result<Config, Failure> {
@@ -166,12 +212,7 @@ impl Serve {
                 "the ports below are for the links between servers",
             ));
         }
-        if !self.host.is_loopback() && !self.expose {
-            return Err(Failure::usage(
-                format!("{} can be reached from other machines", self.host),
-                "give --expose if you mean it; `chatroom serve --help` says what it means",
-            ));
-        }
+        self.keep_private(self.host)?;
         let links = u32::from(self.base_port)..u32::from(self.base_port) + self.servers;
         if links.end > 1 << 16 {
             return Err(Failure::usage(
@@ -272,7 +313,7 @@ fn record(
     server: ChatServer,
     config: &Config,
     path: &std::path::Path,
-) -> Result<impl Machine<Notice = News> + Send + use<>, Failure> {
+) -> Result<Recorder<ChatServer, File>, Failure> {
     let stem = format!("server-{}", config.id);
     chatroom_record::create(path, &stem)
         .and_then(|(file, _)| {
