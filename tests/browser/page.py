@@ -23,6 +23,14 @@ return [points[0] + points[1] + points[2], found.size];
 """
 
 
+# How long a key takes until what it asked for is drawn, in ms.
+FRAME = """
+const done = arguments[0], begin = performance.now();
+document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "%s", bubbles: true }));
+requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begin)));
+"""
+
+
 def recording(name):
     page = (PAGES / name).read_text(encoding="utf-8")
     return json.loads(re.search(r'id="recording">(.*?)</script>', page, re.S).group(1))
@@ -221,6 +229,10 @@ class Diagram(unittest.TestCase):
         self.assertEqual(self.picked(), len(data["at"]) - 2)
         self.browser.press("g", "j")
         self.assertEqual(self.picked(), 1)
+        for key, what in (("0", "all of it drawn"), ("j", "a step")):
+            took = self.browser.call("POST", "/execute/async", {"script": FRAME % key, "args": []})
+            print("%s after %d ms" % (what, took))
+            self.assertLess(took, USABLE / 10)
         self.browser.press("0")
         self.shoot("large-fit")
         self.browser.press("t")
