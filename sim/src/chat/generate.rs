@@ -266,10 +266,11 @@ impl Maker {
                     self.say(host, number, at, bytes);
                 }
                 89..=92 => {
-                    // A line in two pieces.
+                    // A line in two pieces, cut in its first word: should another one come between,
+                    // what follows is no command.
                     let mut bytes = Vec::new();
                     self.broadcast(number, choice.on("text"), &mut bytes);
-                    let middle = choice.on("middle").between(1, bytes.len() as u64 - 1);
+                    let middle = choice.on("middle").between(1, 9);
                     let rest = bytes.split_off(usize::try_from(middle).unwrap_or(1));
                     self.say(host, number, at, bytes);
                     self.say(host, number, at + choice.on("gap").below(30 * MS), rest);

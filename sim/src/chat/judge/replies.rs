@@ -250,8 +250,10 @@ impl Judge {
                         return broken(OWN, text, &[asked.step, step]);
                     }
                 },
-                other if other == ask => return Ok(asked),
-                other => {
+                Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad if asked.ask == *ask => {
+                    return Ok(asked);
+                }
+                other @ (Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad) => {
                     let text = format!("server {who} answered {} to {other:?}", shown(line));
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
