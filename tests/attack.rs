@@ -169,7 +169,7 @@ fn strike(grid: &Grid, port: u16, lines: &[&[u8]], number: usize) -> Option<TcpS
     let line = lines[number % lines.len()];
     let _ = match number / lines.len() % 5 {
         // A line without an end, past every limit.
-        0 if number % 7 == 0 => socket.write_all(&[line, &[b'x'; 100_000]].concat()),
+        0 if number.is_multiple_of(7) => socket.write_all(&[line, &[b'x'; 100_000]].concat()),
         // Byte by byte.
         1 => line
             .iter()
@@ -185,7 +185,7 @@ fn strike(grid: &Grid, port: u16, lines: &[&[u8]], number: usize) -> Option<TcpS
             let _ = socket.shutdown(Shutdown::Write);
             let _ = socket.read(&mut [0; 512]);
         }
-        2 if number % 3 == 0 => return Some(socket),
+        2 if number.is_multiple_of(3) => return Some(socket),
         _ => {}
     }
     None

@@ -305,11 +305,8 @@ fn a_cut_by_the_kernel_in_one_direction_is_dropped_and_heals(kind: Kind) {
         // Past the test harness, which would keep it to itself.
         let why = String::from_utf8_lossy(&allowed.stderr);
         let why = why.lines().next().unwrap_or("no reason given");
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED {name}: no network namespace: {why}"
-        )
-        .unwrap();
+        let line = format!("SKIPPED {name}: no network namespace: {why}\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
         return;
     }
     let inside = Command::new("unshare")
