@@ -237,7 +237,9 @@ impl Judge {
                 }
             }
         }
-        self.sometimes.add(cases::WHOLE_SESSION, whole);
+        if whole > 0 {
+            self.sometimes.add(cases::WHOLE_SESSION, whole);
+        }
         Ok(())
     }
 
@@ -250,7 +252,9 @@ impl Judge {
                 partial += life.own.iter().filter(some).count() as u64;
             }
         }
-        self.sometimes.add(cases::SOME_GOT_IT, partial);
+        if partial > 0 {
+            self.sometimes.add(cases::SOME_GOT_IT, partial);
+        }
     }
 
     /// Sums that a server keeps agree with what was seen of it.

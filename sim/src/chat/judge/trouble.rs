@@ -4,7 +4,7 @@ use crate::names::Host;
 use crate::plan::{Change, Connects, Way};
 use chatroom_core::{Span, Time};
 
-/// How long news of a broken connection may take by silence: what [`Change::HalfOpen`] costs.
+/// How long news of a broken connection may take, when only silence tells.
 const UNNOTICED: Span = Span::from_millis(1000);
 
 #[derive(Clone, Debug, Default)]
@@ -75,8 +75,10 @@ impl Trouble {
             }
             Change::Damage(way, share) => self.way(*way, now, |way| way.damage = *share > 0),
             Change::Buffer(way, bytes) => self.way(*way, now, |way| way.buffer = *bytes > 0),
-            Change::Reset(way) => self.way(*way, now, |_| {}),
-            Change::HalfOpen(way) => self.way(*way, now + UNNOTICED, |_| {}),
+            // The news of a reset is lost on a way that is blocked.
+            Change::Reset(way) | Change::HalfOpen(way) => {
+                self.way(*way, now + UNNOTICED, |_| {});
+            }
             Change::Starve(host, on) => {
                 let host = &mut self.hosts[host.index()];
                 host.starved = *on;
