@@ -139,6 +139,7 @@
 
 pub mod chat;
 pub mod engine;
+pub mod explore;
 pub mod names;
 mod net;
 pub mod observer;
