@@ -83,14 +83,14 @@ impl<M: chatroom_sim::chat::Chat> Observer<M> for Planted {
         {
             self.deliveries.push(scene.step);
         }
-        match fact {
-            Fact::Over if !self.deliveries.is_empty() => Err(Violation {
+        if matches!(fact, Fact::Over) && !self.deliveries.is_empty() {
+            return Err(Violation {
                 property: "planted",
                 text: "a farewell was delivered: <b>nobody</b> may leave".to_owned(),
                 events: self.deliveries.clone(),
-            }),
-            _ => Ok(()),
+            });
         }
+        Ok(())
     }
 }
 

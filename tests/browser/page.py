@@ -79,6 +79,12 @@ class Diagram(unittest.TestCase):
     def shown(self):
         return int(re.search(r"(\d+) of \d+ events shown", self.said("status")).group(1))
 
+    def search(self, words):
+        """Searches, and waits until all of the words were looked for."""
+        self.browser.type("#search", words)
+        self.browser.until("return document.getElementById('matches').dataset.of === %s" % json.dumps(words), "the search")
+        self.assertGreater(int(self.said("matches").split()[0]), 0)
+
     def healthy(self):
         self.assertEqual(self.browser.logged(), [], "the browser complains")
         self.assertIsNone(self.browser.run("return document.body.dataset.error || null"))
@@ -145,8 +151,7 @@ class Diagram(unittest.TestCase):
         self.assertEqual(self.shown(), everything - data["lane"].count(1))
         self.browser.click("#lanes label:nth-child(3)")
         self.browser.click("h1")
-        self.browser.type("#search", "farewell -sent")
-        self.browser.until("return document.getElementById('matches').textContent", "the search found something")
+        self.search("farewell -sent")
         found = int(self.said("matches").split()[0])
         words = [w.lower() for w in data["words"]]
         hits = sum("farewell" in words[t] and words[k] != "sent" and "sent" not in words[t]
@@ -173,8 +178,7 @@ class Diagram(unittest.TestCase):
     def test_hostile_texts_stay_texts(self):
         self.show("small.html")
         self.assertEqual(self.browser.run("return document.title"), "A small run")
-        self.browser.type("#search", "</script>")
-        self.browser.until("return parseInt(document.getElementById('matches').textContent)", "the hostile text is found")
+        self.search("</script>")
         self.browser.click("#match-next")
         self.assertIn("</script><script>", self.said("event"))
         self.assertEqual(self.browser.run("return document.querySelectorAll('script').length"), 2)
@@ -240,8 +244,7 @@ class Diagram(unittest.TestCase):
         self.browser.press("0")
         self.shoot("large-time")
         self.browser.press("t")
-        self.browser.type("#search", "delivered text")
-        self.browser.until("return parseInt(document.getElementById('matches').textContent)", "the search found something")
+        self.search("delivered text")
         self.browser.click("label:has(#only)")
         self.browser.click("#fit")
         self.shoot("large-only")

@@ -56,8 +56,9 @@ const layOut = () => {
   width = Math.max(200, stage.clientWidth - MAP);
   height = Math.max(80, stage.clientHeight - HEADS);
   for (const [canvas, pen, wide] of [[view, paint, width], [map, paintMap, MAP]]) {
-    canvas.width = Math.round(wide * ratio);
-    canvas.height = Math.round(height * ratio);
+    const [across, down] = [Math.round(wide * ratio), Math.round(height * ratio)];
+    // Any new size, even the same one, empties a canvas.
+    if (canvas.width !== across || canvas.height !== down) Object.assign(canvas, { width: across, height: down });
     canvas.style.width = `${wide}px`;
     canvas.style.height = `${height}px`;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);

@@ -5,6 +5,7 @@ const showStatus = () => {
   const place = state.pick >= 0 ? `event ${firstStep + state.pick} selected · ` : "";
   $("status").textContent = `${place}${shown.length} of ${count} events shown`;
   $("matches").textContent = state.searching ? `${matches.length} found` : "";
+  $("matches").dataset.of = state.words;
   view.setAttribute("aria-label", `Space-time diagram: ${shown.length} of ${count} events on ${laneCount} lanes`);
 };
 
@@ -297,10 +298,11 @@ const listen = () => {
   document.addEventListener("click", (event) => {
     if (!$("lanes-menu").contains(event.target)) $("lanes-menu").open = false;
   });
+  // At once: what was drawn is gone, and the next frame is about to be shown.
   new ResizeObserver(() => {
     layOut();
     mapBase = null;
-    redraw();
+    draw();
   }).observe($("stage"));
   for (const query of ["(prefers-color-scheme: dark)", `(resolution: ${devicePixelRatio}dppx)`]) {
     matchMedia(query).addEventListener("change", () => {
