@@ -25,17 +25,18 @@ impl Hub {
         let mut server = ChatServer::new(Config::new(0, peers + 1)).expect("a good configuration");
         let now = Time::ZERO;
         server.handle_start(now);
-        let mut accept = |door| server.handle_accepted(now, door).expect("room");
-        let links: Vec<Conn> = (0..peers).map(|_| accept(LINKS)).collect();
-        let master = accept(MASTERS);
+        let master = server.handle_accepted(now, MASTERS).expect("room");
         let mut hub = Self {
             server,
             now,
-            links,
+            links: Vec::new(),
             master,
         };
-        for i in 0..peers as usize {
-            hub.bytes(hub.links[i], format!("ping {}\n", i + 1).as_bytes());
+        // One after the other: links without a name are limited.
+        for i in 1..=peers {
+            let link = hub.server.handle_accepted(now, LINKS).expect("room");
+            hub.links.push(link);
+            hub.bytes(link, format!("ping {i}\n").as_bytes());
         }
         hub.settle();
         hub
