@@ -236,7 +236,7 @@ class Diagram(unittest.TestCase):
         for key, what in (("0", "all of it drawn"), ("j", "a step")):
             took = self.browser.call("POST", "/execute/async", {"script": FRAME % key, "args": []})
             print("%s after %d ms" % (what, took))
-            self.assertLess(took, USABLE / 10)
+            self.assertLess(took, USABLE)
         self.browser.press("0")
         self.shoot("large-fit")
         self.browser.press("t")
