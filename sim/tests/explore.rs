@@ -387,4 +387,6 @@ fn a_path_is_told_and_recorded_step_by_step() {
     for kind in ["change", "killed", "received", "opened", "notice"] {
         assert!(trace.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
     }
+    let page = walked.html(&bounds);
+    assert!(page.contains("8-empty-start") && page.contains("is killed"));
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod completions;
+mod explore;
 mod replay;
 mod serve;
 mod sim;

@@ -1,5 +1,6 @@
 //! `chatroom sim`: the grid on a simulated network.
 
+use super::explore::Explore;
 use crate::failure::Failure;
 use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
 use chatroom_sim::chat::{Profile, cases, delivery, generate, judge, run_seed, script, server};
@@ -53,6 +54,7 @@ enum What {
     Trace(Trace),
     /// Run seeds twice, and compare everything that happened.
     CheckDeterminism(Twice),
+    Explore(Explore),
 }
 
 #[derive(Debug, Args)]
@@ -171,7 +173,7 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     Ok(range)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
     let found = units.iter().find_map(|(unit, millis)| {
         let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
@@ -254,6 +256,7 @@ impl Sim {
             What::Script(script) => script.run(),
             What::Trace(trace) => trace.run(),
             What::CheckDeterminism(twice) => twice.run(),
+            What::Explore(explore) => explore.run(),
         }
     }
 }

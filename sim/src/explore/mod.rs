@@ -32,6 +32,8 @@ mod path;
 mod search;
 mod state;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use path::{Found, Walked, walk};
 pub use step::{Step, Wire};

@@ -6,8 +6,9 @@ use super::step::Step;
 use super::{Bounds, Explorable, Start, Watch, act, judge};
 use crate::names::Host;
 use crate::observer::{Fact, Violation};
-use crate::plan::{Change, Fate, Way};
+use crate::plan::{Change, Fate, Plan, Way};
 use crate::trace::Recorder;
+use crate::view::{Page, html, notices};
 use chatroom_core::{Config, Loss, Time};
 
 /// A violation, with one of the shortest paths to it.
@@ -28,6 +29,30 @@ pub struct Walked {
     pub recorder: Recorder,
     /// What broke at the end.
     pub violation: Option<Violation>,
+}
+
+impl Walked {
+    /// The path as a space-time diagram: a page that needs nothing but a browser.
+    #[must_use]
+    pub fn html(&self, bounds: &Bounds) -> String {
+        let steps = self.lines.iter().enumerate();
+        let steps: Vec<String> = steps
+            .map(|(number, line)| format!("{number}. {line}"))
+            .collect();
+        html(&Page {
+            title: "chatroom sim explore",
+            plan: &Plan::new(0, bounds.servers.into(), moment(self.lines.len())),
+            recorder: &self.recorder,
+            violation: self.violation.as_ref(),
+            log: &notices,
+            notes: &[("path", steps.join("; "))],
+        })
+    }
+}
+
+/// When a step takes place in a record: a millisecond after the one before.
+const fn moment(step: usize) -> Time {
+    Time::from_micros(1000 * step as u64)
 }
 
 /// Walks a path, up to where a step can't be done or a property breaks.
@@ -56,11 +81,11 @@ fn follow<M: Explorable, F: Fn(Config) -> M>(
         lines.push("every server starts, and all are linked".to_owned());
     }
     let mut state = root(make, bounds, watch)?;
-    for step in steps {
+    for (number, step) in (1..).zip(steps) {
         if !state.enabled().contains(step) {
             break;
         }
-        watch.now = Time::from_micros(watch.now.as_micros() + 1000);
+        watch.now = moment(number);
         lines.push(words(&state, *step));
         if let Some(change) = change(*step) {
             let fact = Fact::Change { change: &change };
