@@ -482,8 +482,9 @@ impl Mesh {
         let caught_up = link.cursor == self.stream.end();
         if streamed {
             self.behind -= usize::from(caught_up);
-            // A write ends at a block's end at the latest: only then can a block have become free.
-            if caught_up || self.stream.at_block(link.cursor) {
+            // A write ends at a block's end at the latest: only then can a block have become free,
+            // or when nobody is behind any more. Looking after each link would be quadratic.
+            if self.behind == 0 || self.stream.at_block(link.cursor) {
                 self.trim();
             }
         }
