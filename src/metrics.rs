@@ -167,7 +167,7 @@ impl Collector for Metrics {
             let labels = [("why", why.label())];
             ConstCounter::new(count).encode(closes.encode_family(&labels)?)?;
         }
-        let bounds = BOUNDS.into_iter().chain([f64::MAX]);
+        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(silences).collect();
         let sum = silence.as_micros() as f64 / 1e6;
         encoder

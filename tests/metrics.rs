@@ -186,6 +186,7 @@ fn values_tell_what_happens() {
                 && value("suspected_silence_seconds_count") >= 1.0
                 && value("suspected_silence_seconds_sum") >= 0.9
                 && value("suspected_silence_seconds_bucket{le=\"0.75\"}") == 0.0
+                && value("suspected_silence_seconds_bucket{le=\"+Inf\"}") >= 1.0
         });
         let label = format!(
             "chatroom_server_info{{server=\"0\",servers=\"3\",runtime=\"{runtime}\",version=\"{}\"}}",
