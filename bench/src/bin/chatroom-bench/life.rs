@@ -162,19 +162,21 @@ struct Seen {
     last: Duration,
     /// How often an observer listed it again, before it was allowed to go on.
     revivals: usize,
-    /// How often an observer did not list somebody else.
+    /// How often an observer no longer listed somebody else.
     suspicions: usize,
 }
 
 fn observe(grid: &mut Grid, victim: usize, signal: Signal) -> Res<Seen> {
     // After the last has seen it, a while more for false revivals.
-    let (pause, stay) = match signal {
-        Signal::SIGKILL => (Duration::ZERO, Duration::from_millis(20)),
-        _ => (Duration::from_millis(3), Duration::from_millis(300)),
+    let (pause, stay) = if signal == Signal::SIGKILL {
+        (Duration::ZERO, Duration::from_millis(20))
+    } else {
+        (Duration::from_millis(3), Duration::from_millis(300))
     };
     let n = grid.masters.len();
     let mut gone = vec![false; n];
     gone[victim] = true;
+    let mut lacking = vec![vec![false; n]; n];
     let mut seen = Seen {
         last: Duration::ZERO,
         revivals: 0,
@@ -191,7 +193,11 @@ fn observe(grid: &mut Grid, victim: usize, signal: Signal) -> Res<Seen> {
         for id in others() {
             let ids = Master::ids(&grid.masters[id].line()?)?;
             let lists = ids.contains(&victim);
-            seen.suspicions += others().filter(|other| !ids.contains(other)).count();
+            for other in others() {
+                let lacks = !ids.contains(&other);
+                seen.suspicions += usize::from(lacks && !lacking[id][other]);
+                lacking[id][other] = lacks;
+            }
             if gone[id] && lists {
                 seen.revivals += 1;
             }

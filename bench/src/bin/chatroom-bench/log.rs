@@ -67,7 +67,7 @@ fn until_quiet(cpu: &Cpu) -> Res<()> {
     let begin = Instant::now();
     let mut last = cpu.used()?;
     loop {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(300));
         let now = cpu.used()?;
         if now - last < Duration::from_millis(5) {
             return Ok(());
