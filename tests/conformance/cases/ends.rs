@@ -54,12 +54,12 @@ pub(crate) fn an_observer_that_slept_accuses_nobody(kind: Kind) {
     for id in [0, 2] {
         grid.set_options(id, "--suspicion 25000");
     }
-    grid.set_options(1, "--suspicion 1500");
+    grid.set_options(1, "--suspicion 3000");
     grid.start_all();
     grid.whole();
     let watch = grid.watch(1);
     grid.stop(1);
-    sleep(Duration::from_millis(2200));
+    sleep(Duration::from_millis(3700));
     grid.resume(1);
     grid.reaches(0, &[1]);
     grid.reaches(1, &[0, 2]);

@@ -133,6 +133,13 @@ impl Watch {
         self.lines.lock().unwrap().clone()
     }
 
+    /// How many deliveries it was told of.
+    pub(crate) fn delivered(&self) -> usize {
+        let lines = self.lines.lock().unwrap();
+        let deliveries = lines.iter().filter(|l| l.starts_with("delivered "));
+        deliveries.count()
+    }
+
     /// Those that begin with `word`, without it.
     pub(crate) fn told(&self, word: &str) -> Vec<String> {
         let lines = self.lines();

@@ -14,7 +14,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, id};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 /// Times so long that no live server is suspected, however busy the machine: for the cases in
 /// which nobody falls silent, whose messages must therefore all arrive.
 const PATIENT: &str = "--suspicion 25000 --greeting 25000 --dial 25000";
+/// How many messages were broadcast to see whether they arrive.
+static REACHES: AtomicUsize = AtomicUsize::new(0);
 const BASE: u16 = 3000;
 const MASTERS: u16 = 10_000;
 
@@ -306,10 +308,9 @@ impl Grid {
     pub(crate) fn reaches(&self, from: usize, to: &[usize]) {
         let mut sender = self.master(from);
         let mut receivers: Vec<_> = to.iter().map(|&id| self.master(id)).collect();
-        let mut round = 0;
         until(&format!("a message of {from} reaches {to:?}"), || {
-            round += 1;
-            let text = format!("reach.{from}.{}.{round}", self.pid(from));
+            // No two are alike, or one of before would do.
+            let text = format!("reach.{from}.{}", REACHES.fetch_add(1, Ordering::Relaxed));
             sender.tell(&format!("broadcast {text}"));
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_secs(2) {
