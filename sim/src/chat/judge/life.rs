@@ -117,6 +117,10 @@ pub(super) struct Link {
     pub(super) target: Option<Host>,
     /// The master at side 0, if it is one.
     pub(super) master: Option<Box<Master>>,
+    /// How much the master said, when last, and how much of it the server was handed.
+    pub(super) said: u64,
+    pub(super) said_at: Time,
+    pub(super) handed: u64,
     /// Whether its lives had an earlier session that carried messages.
     pub(super) again: bool,
 }

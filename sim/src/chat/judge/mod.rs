@@ -36,6 +36,9 @@ pub const AFTERMATH: Span = Span::from_millis(2000);
 /// How old a broadcast must be at the end of a run to have arrived, and a question to have been
 /// answered, when nothing is wrong.
 pub const SETTLED: Span = Span::from_millis(1000);
+/// How long nothing may arrive on a session on which messages are due, when nothing is wrong
+/// between its two servers.
+pub const STALL: Span = Span::from_millis(300);
 /// How often properties about time are looked at, besides every event that concerns them.
 const SCAN: Span = Span::from_millis(20);
 
@@ -265,6 +268,7 @@ impl Judge {
         self.next_scan = scene.now + SCAN;
         for host in 0..self.hosts {
             self.silences(scene.now, scene.step, host)?;
+            self.stalls(scene.now, scene.step, host)?;
             for other in 0..host {
                 self.reunion(scene.now, scene.step, host, other)?;
             }
@@ -363,6 +367,16 @@ impl<M: Chat> Observer<M> for Judge {
                 }
                 self.master_gone(*link);
             }
+            Fact::ClientSaid {
+                client: _,
+                link,
+                offset,
+                bytes,
+            } => {
+                let held = self.link(*link);
+                held.said = offset + bytes.len() as u64;
+                held.said_at = now;
+            }
             Fact::ClientLost { link, .. } | Fact::ClientLeft { link, .. } => {
                 self.master_gone(*link);
             }
@@ -371,7 +385,6 @@ impl<M: Chat> Observer<M> for Judge {
             | Fact::TurnedAway { .. }
             | Fact::Lost { .. }
             | Fact::ClientOpened { .. }
-            | Fact::ClientSaid { .. }
             | Fact::ClientHeard { .. } => {}
             Fact::Over => return self.over(scene),
         }

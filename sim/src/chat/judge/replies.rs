@@ -85,6 +85,7 @@ impl Judge {
         let side = usize::from(self.links[index].sides[1].who == Some(who));
         let link = &mut self.links[index];
         link.sides[side].heard = now;
+        link.handed += bytes.len() as u64;
         let Some(master) = &mut link.master else {
             return;
         };
@@ -411,17 +412,26 @@ impl Judge {
         Ok(())
     }
 
-    /// No question of a master that reads is open for long.
+    /// No question of a master that reads is open for long, and none waits unread.
     pub(super) fn all_answered(&self, now: Time, step: u64) -> Judgement {
         for life in self.lives.iter().flatten() {
             if life.ended.is_some() || life.leaving && !life.log_was_full {
                 continue;
             }
             for link in &life.masters {
-                let Some(master) = &self.links[*link].master else {
+                let held = &self.links[*link];
+                let Some(master) = &held.master else {
                     continue;
                 };
                 let settled = master.deaf_until + SETTLED < now && !master.deaf;
+                let unread = held.said - held.handed.min(held.said);
+                if unread > 0 && settled && master.open && held.said_at + SETTLED < now {
+                    let text = format!(
+                        "server {} leaves unread {unread} bytes that a master said until {}",
+                        life.who, held.said_at
+                    );
+                    return broken(BOUNDS, text, &[step]);
+                }
                 let open = master.asked.iter().find(|asked| {
                     let quiet = asked.ask == Ask::Watch || asked.done.is_some();
                     !quiet && asked.at + SETTLED < now

@@ -3,7 +3,7 @@
 use super::life::Own;
 use super::{
     EMPTY_START, FIFO, Judge, Judgement, LIVES, NO_CREATION, NO_DUPLICATION, PREFIX, SETTLED,
-    VALIDITY, broken, cases,
+    STALL, VALIDITY, broken, cases,
 };
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
@@ -87,8 +87,11 @@ impl Judge {
         let expected = self.life(from).own.get(number as usize);
         let same = expected.is_some_and(|own| *own.text == *text);
         if !up {
+            let last = self.life(who).last[from.host.index()];
+            let newer = last.is_some_and(|(life, _)| life > from.life);
+            let property = if newer { LIVES } else { FIFO };
             let text = format!("{at} on a link that is not the session's");
-            return broken(FIFO, text, &[step, began]);
+            return broken(property, text, &[step, began]);
         }
         if !same {
             return self.explain(step, began, from, (first, number), &at, text);
@@ -239,6 +242,44 @@ impl Judge {
         }
         if whole > 0 {
             self.sometimes.add(cases::WHOLE_SESSION, whole);
+        }
+        Ok(())
+    }
+
+    /// No session of a host stands still while messages are due on it: whatever another peer does,
+    /// bytes go on arriving.
+    pub(super) fn stalls(&self, now: Time, step: u64, host: usize) -> Judgement {
+        let Some(life) = self.running(host).filter(|life| !life.leaving) else {
+            return Ok(());
+        };
+        for link in life.up.iter().copied().flatten() {
+            let [one, other] = &self.links[link].sides;
+            let (to, from) = match one.who == Some(life.who) {
+                true => (one, other),
+                false => (other, one),
+            };
+            let (Some(sender), Some((first, began))) = (from.who, from.first) else {
+                continue;
+            };
+            let own = &self.life(sender).own;
+            let due = own.get((first + to.delivered) as usize);
+            if let Some(due) = due
+                && from.up
+                && !from.closed
+                && due.at + STALL < now
+                && to.heard + STALL < now
+                && !self.damaged
+                && self.trouble.between(sender.host, life.who.host, now) + SETTLED < now
+            {
+                let text = format!(
+                    "server {sender} broadcast {} at {}, and {} has heard nothing on their session since {}",
+                    shown(&due.text),
+                    due.at,
+                    life.who,
+                    to.heard
+                );
+                return broken(VALIDITY, text, &[began, due.step, step]);
+            }
         }
         Ok(())
     }
