@@ -1,0 +1,144 @@
+//! The server that ships, with something bent between it and its driver.
+
+use chatroom_core::{
+    Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, LINKS, Loss, Machine,
+    Misuse, News, Refused, Time, Timeout,
+};
+use chatroom_sim::chat::{Chat, server};
+use std::collections::BTreeSet;
+
+/// What is bent. The table of mutants says what each does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bend {
+    None,
+    ReadIsLine,
+    RoundedTimeout,
+    NoGeneration,
+    NeverClose,
+    NeverResume,
+    LoseSends,
+}
+
+#[derive(Debug)]
+pub(crate) struct Bent {
+    server: ChatServer,
+    bend: Bend,
+    links: BTreeSet<Conn>,
+    sends: u64,
+}
+
+impl Bent {
+    pub(crate) fn new(config: Config, bend: Bend) -> Self {
+        Self {
+            server: server(config),
+            bend,
+            links: BTreeSet::new(),
+            sends: 0,
+        }
+    }
+}
+
+impl Chat for Bent {
+    fn gauges(&self) -> Gauges {
+        self.server.gauges()
+    }
+
+    fn counters(&self) -> &Counters {
+        self.server.counters()
+    }
+}
+
+impl Machine for Bent {
+    type Notice = News;
+
+    fn handle_start(&mut self, now: Time) {
+        self.server.handle_start(now);
+    }
+
+    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+        let conn = self.server.handle_accepted(now, door)?;
+        if door == LINKS {
+            self.links.insert(conn);
+        }
+        Ok(conn)
+    }
+
+    fn handle_starved(&mut self, now: Time, door: Door) {
+        self.server.handle_starved(now, door);
+    }
+
+    fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
+        self.server.handle_dialled(now, conn, outcome)
+    }
+
+    fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse> {
+        if self.bend == Bend::ReadIsLine && self.links.contains(&conn) && !bytes.ends_with(b"\n") {
+            return self
+                .server
+                .handle_bytes(now, conn, &[bytes, b"\n"].concat());
+        }
+        self.server.handle_bytes(now, conn, bytes)
+    }
+
+    fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
+        self.server.handle_sent(now, conn, count)
+    }
+
+    fn handle_lost(&mut self, now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse> {
+        self.server.handle_lost(now, conn, loss)
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.server.handle_timeout(now);
+    }
+
+    fn handle_shutdown(&mut self, now: Time) {
+        self.server.handle_shutdown(now);
+    }
+
+    fn poll(&mut self) -> Option<Action<News>> {
+        loop {
+            let action = self.server.poll()?;
+            if let Action::Dial { conn, to: _ } = &action {
+                self.links.insert(*conn);
+            }
+            let lost = match &action {
+                Action::Send(conn) => {
+                    let link = self.links.contains(conn);
+                    self.sends += u64::from(link);
+                    self.bend == Bend::LoseSends && link && self.sends.is_multiple_of(10)
+                }
+                Action::Close(_) => self.bend == Bend::NeverClose,
+                Action::Resume(_) => self.bend == Bend::NeverResume,
+                Action::Dial { .. }
+                | Action::Pause(_)
+                | Action::Shut(_)
+                | Action::Open(_)
+                | Action::Notice(_)
+                | Action::Halt(_) => false,
+            };
+            if lost {
+                continue;
+            }
+            if self.bend == Bend::NoGeneration
+                && let Action::Send(conn) = action
+            {
+                let slot = u32::try_from(conn.slot()).unwrap_or(0);
+                return Some(Action::Send(Conn::new(slot, 0)));
+            }
+            return Some(action);
+        }
+    }
+
+    fn pending(&self, conn: Conn) -> &[u8] {
+        self.server.pending(conn)
+    }
+
+    fn poll_timeout(&self) -> Option<Timeout> {
+        let mut timeout = self.server.poll_timeout()?;
+        if self.bend == Bend::RoundedTimeout {
+            timeout.at = Time::from_micros(timeout.at.as_micros() / 1000 * 1000);
+        }
+        Some(timeout)
+    }
+}
