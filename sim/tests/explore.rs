@@ -62,13 +62,15 @@ fn two_servers_a_message_and_a_crash_hold_in_every_state_reduced_or_not() {
 fn the_reduction_loses_no_state_with_losses_three_servers_or_a_start_from_nothing() {
     let down = Bounds {
         start: Start::Down,
-        ..bounds(2, 1, 1, 1, 1)
+        ..bounds(2, 1, 1, 1, 0)
     };
     for bounds in [
         bounds(2, 2, 0, 0, 1),
         bounds(2, 1, 2, 1, 0),
         bounds(3, 1, 1, 0, 0),
         bounds(3, 2, 0, 0, 0),
+        bounds(3, 1, 1, 1, 0),
+        bounds(2, 1, 1, 1, 1),
         down,
     ] {
         let (reduced, full) = agree(&bounds);

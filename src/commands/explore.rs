@@ -48,7 +48,7 @@ pub(crate) struct Explore {
     #[arg(long)]
     unreduced: bool,
     /// Give up after so many states.
-    #[arg(long, default_value_t = 50_000_000, value_name = "COUNT")]
+    #[arg(long, default_value_t = 5_000_000, value_name = "COUNT")]
     states: usize,
     /// Give up after this long, such as 60s or 2h.
     #[arg(long, value_parser = super::sim::duration)]

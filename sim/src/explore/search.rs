@@ -1,6 +1,6 @@
 //! Breadth first through all states: the first violation found is one of the shortest.
 
-use super::state::{Budget, State};
+use super::state::{Budget, Link, Live, Node, State};
 use super::step::Step;
 use super::{Bounds, Explorable, Limit, Reduction, Report, Start, Watch, judge};
 use crate::observer::Violation;
@@ -8,6 +8,7 @@ use chatroom_core::Config;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::mem::size_of;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// What is kept of a state that was reached.
@@ -33,11 +34,11 @@ pub(super) struct Broken {
     pub(super) violation: Violation,
 }
 
-/// A guess at the bytes that a waiting state holds for itself; machines are shared.
-fn weight<M>(state: &State<M>) -> usize {
-    let lines = state.links.len() * (size_of::<super::state::Link>() + 64);
-    let own = size_of::<M>() + 1024;
-    size_of::<Waiting<M>>() + state.nodes.len() * size_of::<super::state::Node<M>>() + lines + own
+/// A guess at the bytes that a waiting state holds for itself: its machines are shared, and of its
+/// links those that the last step did not touch.
+const fn weight<M>(state: &State<M>) -> usize {
+    let pairs = state.nodes.len() * (size_of::<Node<M>>() + 16 + 2 * state.nodes.len());
+    size_of::<Waiting<M>>() + pairs + state.links.len() * 8 + 2 * (size_of::<Link>() + 128)
 }
 
 /// The state that the search begins from.
@@ -76,6 +77,8 @@ pub(super) struct Search<M> {
     level: Vec<Waiting<M>>,
     next: Vec<Waiting<M>>,
     next_bytes: usize,
+    /// Every state of one server that was seen, by its hash: states share them.
+    lives: HashMap<u64, Rc<Live<M>>>,
     report: Report,
 }
 
@@ -88,6 +91,7 @@ impl<M: Explorable> Search<M> {
             level: Vec::new(),
             next: Vec::new(),
             next_bytes: 0,
+            lives: HashMap::new(),
             report: Report::default(),
         }
     }
@@ -129,7 +133,9 @@ impl<M: Explorable> Search<M> {
                 self.expand(make, &waiting)?;
             }
             let table = self.seen.capacity() * (size_of::<(u64, Seen)>() + 1);
-            let bytes = table + level_bytes + self.next_bytes;
+            // A server's buffers are some two kilobytes.
+            let lives = self.lives.len() * (size_of::<Live<M>>() + 2048);
+            let bytes = table + lives + level_bytes + self.next_bytes;
             self.report.bytes = self.report.bytes.max(bytes);
             self.report.depth += u64::from(!self.next.is_empty());
             self.report.took = began.elapsed();
@@ -171,7 +177,7 @@ impl<M: Explorable> Search<M> {
     /// A state was reached, and `sleep` need not be tried from it.
     fn reach(
         &mut self,
-        state: State<M>,
+        mut state: State<M>,
         by: Option<(u64, Step)>,
         sleep: Vec<Step>,
     ) -> Result<(), Broken> {
@@ -209,6 +215,10 @@ impl<M: Explorable> Search<M> {
                 (both, Some(only))
             }
         };
+        for live in state.nodes.iter_mut().filter_map(|n| n.live.as_mut()) {
+            let shared = self.lives.entry(live.fingerprint);
+            *live = Rc::clone(shared.or_insert_with(|| Rc::clone(live)));
+        }
         self.next_bytes += weight(&state);
         self.next.push(Waiting {
             state,
