@@ -54,6 +54,8 @@ pub(crate) fn a_master_that_does_not_read_holds_up_nobody_and_gets_every_reply(k
     for number in 0..20 {
         other.tell(&format!("broadcast {} {filler}", text(9, number)));
     }
+    // In the log before another master asks for it.
+    assert_eq!(other.get().len(), 20);
     let pump = Pump::start(&grid, &[0, 1, 2]);
     let mut lazy = grid.master(0);
     for _ in 0..ASKED {
