@@ -9,6 +9,10 @@ pub(crate) const AFTERMATH: Duration = Duration::from_secs(3);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Violations and suspicions that are kept in words; all are counted.
 const SHOWN: usize = 40;
+/// Stalls, and sessions lost without a cause, that are kept.
+const EVENTS: usize = 100_000;
+/// A pause of the whole machine that may cost a session.
+pub(crate) const STALL: Duration = Duration::from_millis(300);
 /// Resolution of [`Times`].
 const BIN: Duration = Duration::from_millis(1);
 const BINS: usize = 10_000;
@@ -16,8 +20,10 @@ const BINS: usize = 10_000;
 /// How a server fell silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fall {
-    /// It was killed, crashed or ended: its sockets closed.
+    /// It was killed or crashed: its sockets closed.
     Death,
+    /// It was asked to end, for which it may take a second to send what it owes.
+    End,
     /// It was stopped: its sockets stay.
     Stop,
 }
@@ -103,16 +109,20 @@ pub struct Chronicle {
     fallen: Vec<Fallen>,
     /// From a kill to each peer's notice.
     pub deaths: Times,
+    /// From a request to end to each peer's notice.
+    pub ends: Times,
     /// From a stop that lasted long enough to each peer's notice.
     pub stops: Times,
     /// From the moment a pair could have a session to each side's notice of it.
     pub reunions: Times,
     /// Peers that had not noticed a stop when it ended, more than a second after it began.
     pub unnoticed: u64,
-    /// Sessions lost without a cause.
-    pub suspicions: u64,
-    /// The first of them, in words.
-    pub suspicion_words: Vec<String>,
+    /// When sessions were lost without a cause, of either side's; bounded.
+    causeless: Vec<Instant>,
+    /// When, and for how long, the machine ran nothing of the harness either; bounded.
+    pub stalls: Vec<(Instant, Duration)>,
+    /// The first sessions lost without a cause, and the first late notices, in words.
+    pub notes: Vec<String>,
     /// Violations.
     pub violations: u64,
     /// The first of them, in words.
@@ -144,11 +154,13 @@ impl Chronicle {
             servers: vec![server; n],
             fallen: Vec::new(),
             deaths: Times::default(),
+            ends: Times::default(),
             stops: Times::default(),
             reunions: Times::default(),
             unnoticed: 0,
-            suspicions: 0,
-            suspicion_words: Vec::new(),
+            causeless: Vec::new(),
+            stalls: Vec::new(),
+            notes: Vec::new(),
             violations: 0,
             violation_words: Vec::new(),
             unwatched_gaps: 0,
@@ -166,6 +178,34 @@ impl Chronicle {
             eprintln!("soak: violation after {after:.1} s: {words}");
             self.violation_words.push(format!("{after:.1} s: {words}"));
         }
+    }
+
+    fn note(&mut self, at: Instant, words: impl FnOnce() -> String) {
+        if self.notes.len() < SHOWN {
+            let after = at.saturating_duration_since(self.begin).as_secs_f64();
+            self.notes.push(format!("{after:.1} s: {}", words()));
+        }
+    }
+
+    /// The machine let nothing of the harness run for `time` before `at`.
+    pub(crate) fn stalled(&mut self, at: Instant, time: Duration) {
+        if self.stalls.len() < EVENTS {
+            self.stalls.push((at, time));
+        }
+    }
+
+    /// How many sessions were lost without a cause: while the machine ran, and in a stall of all
+    /// of it, in which no heartbeat could be sent.
+    #[must_use]
+    pub fn suspicions(&self) -> (usize, usize) {
+        let in_stall = |&&at: &&Instant| {
+            let near = |&(end, time): &(Instant, Duration)| {
+                at + time + STALL > end && at < end + AFTERMATH
+            };
+            self.stalls.iter().any(near)
+        };
+        let stalled = self.causeless.iter().filter(in_stall).count();
+        (self.causeless.len() - stalled, stalled)
     }
 
     /// A server's next life begins; gives what each server had accepted before.
@@ -223,7 +263,11 @@ impl Chronicle {
         this.sees[peer] = true;
         if this.runs && other.0 {
             let could = this.since.max(other.1).max(this.lost[peer]);
-            self.reunions.add(at.saturating_duration_since(could));
+            let took = at.saturating_duration_since(could);
+            self.reunions.add(took);
+            if took > SECOND {
+                self.note(at, || format!("{server} has {peer} back after {took:.1?}"));
+            }
         }
     }
 
@@ -233,23 +277,30 @@ impl Chronicle {
         let this = &mut self.servers[server];
         this.sees[peer] = false;
         this.lost[peer] = at;
+        let mut late = None;
         for fallen in &mut self.fallen {
             if fallen.server == peer && std::mem::take(&mut fallen.by[server]) {
                 let times = match fallen.fall {
                     Fall::Death => &mut self.deaths,
+                    Fall::End => &mut self.ends,
                     Fall::Stop => &mut self.stops,
                 };
-                times.add(at.saturating_duration_since(fallen.at));
+                let took = at.saturating_duration_since(fallen.at);
+                times.add(took);
+                late = (took > SECOND).then_some((fallen.fall, took));
             }
         }
         let recent = |s: &Server| !s.runs || at < s.trouble + AFTERMATH;
         if !recent(this) && !recent(&other) {
-            self.suspicions += 1;
-            if self.suspicion_words.len() < SHOWN {
-                let after = (at - self.begin).as_secs_f64();
-                self.suspicion_words
-                    .push(format!("{after:.1} s: {server} lost {peer}"));
+            if self.causeless.len() < EVENTS {
+                self.causeless.push(at);
             }
+            self.note(at, || format!("{server} lost {peer} without a cause"));
+        }
+        if let Some((fall, took)) = late {
+            self.note(at, || {
+                format!("{server} noticed the {fall:?} of {peer} after {took:.3?}")
+            });
         }
     }
 
@@ -327,21 +378,23 @@ mod tests {
         assert_eq!((chronicle.deaths.count, chronicle.deaths.late), (1, 0));
         chronicle.down(0, 1, now + Duration::from_millis(1100));
         assert_eq!((chronicle.stops.count, chronicle.stops.late), (1, 1));
-        assert_eq!(chronicle.suspicions, 0);
+        assert_eq!(chronicle.suspicions(), (0, 0));
     }
 
     #[test]
     fn a_suspicion_without_a_cause_is_one() {
         let (mut chronicle, now) = grid();
         chronicle.down(0, 1, now);
-        assert_eq!(chronicle.suspicions, 1);
+        assert_eq!(chronicle.suspicions(), (1, 0));
         chronicle.fell(1, Fall::Stop, now);
         chronicle.resumed(1, now + Duration::from_millis(1500));
         assert_eq!(chronicle.unnoticed, 1, "server 2 never noticed");
         chronicle.down(2, 1, now + Duration::from_millis(2000));
-        assert_eq!(chronicle.suspicions, 1);
+        assert_eq!(chronicle.suspicions(), (1, 0));
         chronicle.down(2, 1, now + Duration::from_millis(4600));
-        assert_eq!(chronicle.suspicions, 2);
+        assert_eq!(chronicle.suspicions(), (2, 0));
+        chronicle.stalled(now, Duration::from_secs(1));
+        assert_eq!(chronicle.suspicions(), (1, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The course of a soak: what is done to the grid, and the checkpoints.
 
-use crate::chronicle::{Chronicle, Fall};
+use crate::chronicle::{Chronicle, Fall, STALL};
 use crate::life::{Life, Order, lock};
 use crate::report::{Deeds, Report, Series};
 use crate::sample::Usage;
@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio, id};
 use std::sync::{Arc, Mutex};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 const BASE: u16 = 3000;
@@ -87,6 +87,7 @@ impl<'a> Grid<'a> {
     pub(crate) fn run(mut self) -> io::Result<Report> {
         let begin = Instant::now();
         let end = begin + self.settings.time;
+        notice_stalls(&self.chronicle);
         let mut next_deed = begin;
         let mut next_sample = begin;
         // A first checkpoint once all run: what is measured there is compared to the last.
@@ -215,7 +216,11 @@ impl<'a> Grid<'a> {
         };
         life.may_end();
         let at = Instant::now();
-        lock(&self.chronicle).fell(id, Fall::Death, at);
+        let fall = match way == 0 && !stopped {
+            true => Fall::End,
+            false => Fall::Death,
+        };
+        lock(&self.chronicle).fell(id, fall, at);
         let wanted = match way {
             0 if !stopped => {
                 life.signal(Signal::TERM);
@@ -487,7 +492,7 @@ impl<'a> Grid<'a> {
         for (id, seat) in self.seats.iter().enumerate() {
             if let Some(life) = &seat.life {
                 life.may_end();
-                lock(&self.chronicle).fell(id, Fall::Death, Instant::now());
+                lock(&self.chronicle).fell(id, Fall::End, Instant::now());
                 life.signal(Signal::TERM);
             }
         }
@@ -507,7 +512,7 @@ impl<'a> Grid<'a> {
         let mut chronicle = lock(&self.chronicle);
         if self.settings.strict {
             let late = chronicle.deaths.late + chronicle.stops.late + chronicle.unnoticed;
-            let suspicions = chronicle.suspicions;
+            let (suspicions, _) = chronicle.suspicions();
             if late > 0 {
                 chronicle.violation(format!("10 completeness: {late} noticed after 1 s"));
             }
@@ -527,6 +532,23 @@ impl<'a> Grid<'a> {
             own: Usage::of(id()).unwrap_or_default(),
         }
     }
+}
+
+/// Notes when nothing runs for a while, until the soak is over.
+fn notice_stalls(chronicle: &Arc<Mutex<Chronicle>>) {
+    let chronicle = Arc::downgrade(chronicle);
+    thread::spawn(move || {
+        let mut last = Instant::now();
+        while let Some(chronicle) = chronicle.upgrade() {
+            let now = Instant::now();
+            if now > last + STALL {
+                lock(&chronicle).stalled(now, now - last);
+            }
+            last = now;
+            drop(chronicle);
+            sleep(TICK);
+        }
+    });
 }
 
 /// What a server says to `alive` on a connection of its own.

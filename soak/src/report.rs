@@ -1,6 +1,6 @@
 //! What a soak ends with, in Markdown.
 
-use crate::chronicle::{Chronicle, Times};
+use crate::chronicle::{Chronicle, STALL, Times};
 use crate::sample::Usage;
 use crate::{Runtimes, Settings};
 use std::fmt;
@@ -129,7 +129,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "## What was done\n\n| what | how often |\n| --- | ---: |"
+            "\n## What was done\n\n| what | how often |\n| --- | ---: |"
         )?;
         let [to_links, to_masters, slow] = self.strangers;
         for (what, count) in [
@@ -168,20 +168,30 @@ impl fmt::Display for Report {
              | --- | ---: | ---: | ---: | ---: | ---: |"
         )?;
         times(f, "a death noticed by a peer", &chronicle.deaths)?;
+        times(
+            f,
+            "an end by SIGTERM, with what was still to be sent",
+            &chronicle.ends,
+        )?;
         times(f, "a stop noticed by a peer", &chronicle.stops)?;
         times(f, "a pair whole again, one side", &chronicle.reunions)?;
+        let (suspicions, stalled) = chronicle.suspicions();
+        let longest = chronicle.stalls.iter().map(|&(_, time)| time).max();
         writeln!(
             f,
-            "\nStops of more than 1 s that a peer did not notice: {}. Sessions lost without a \
-             cause: {}.\n",
-            chronicle.unnoticed, chronicle.suspicions
+            "\nStops of more than 1 s that a peer did not notice: {}. Sessions lost without a cause: \
+             {suspicions}, and {stalled} more when the whole machine stood still for {STALL:?} or \
+             more, which it did {} times, {:.1?} at most.\n",
+            chronicle.unnoticed,
+            chronicle.stalls.len(),
+            longest.unwrap_or_default(),
         )?;
-        for words in &chronicle.suspicion_words {
+        for words in &chronicle.notes {
             writeln!(f, "- {words}")?;
         }
         writeln!(
             f,
-            "## What it used\n\n| server that lived throughout | besides the log: start | median | \
+            "\n## What it used\n\n| server that lived throughout | besides the log: start | median | \
              end | growth | log | descriptors: start | end |\n\
              | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         )?;
