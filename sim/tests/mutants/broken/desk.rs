@@ -138,7 +138,9 @@ impl Broken {
                 return;
             }
             "crash" => {
-                self.actions.clear();
+                // What was done is told: it may have been sent already.
+                self.actions
+                    .retain(|action| matches!(action, Action::Notice(_)));
                 self.actions.push_back(Action::Halt(Halt::Crash));
                 self.halted = true;
                 return;
