@@ -256,6 +256,9 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
     /// Goes on with a socket that takes bytes again, or whose dial has ended.
     pub fn writable(&mut self, conn: Conn) {
         let now = self.clock.now();
+        if self.outcome.is_some() {
+            return;
+        }
         match self.seat_mut(conn) {
             Some(seat) if seat.stage == Stage::Dialling => self.end_dial(now, conn),
             Some(seat) if seat.blocked => {
@@ -270,6 +273,9 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
     /// Gives up a connection that broke, or that the runtime cannot serve (no thread, no memory).
     pub fn abandon(&mut self, conn: Conn) {
         let now = self.clock.now();
+        if self.outcome.is_some() {
+            return;
+        }
         match self.seat(conn).map(|seat| seat.stage) {
             Some(Stage::Dialling) => {
                 self.unsit(conn);
