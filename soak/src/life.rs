@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,13 +126,13 @@ impl Life {
         }
     }
 
-    /// Its exit status, once it has ended; a signal counts as none.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<Option<i32>>> {
-        Ok(self.child.try_wait()?.map(|status| status.code()))
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     /// Waits until it has ended, at most so long, and kills it if it has not.
-    pub(crate) fn reap(&mut self, patience: Duration) -> io::Result<Option<i32>> {
+    pub(crate) fn reap(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
             if let Some(status) = self.ended()? {
@@ -140,7 +140,7 @@ impl Life {
             }
             if Instant::now() > until {
                 self.child.kill()?;
-                return Ok(self.child.wait()?.code());
+                return self.child.wait();
             }
             sleep(Duration::from_millis(2));
         }
