@@ -25,7 +25,8 @@ impl Pump {
             let stop = Arc::clone(&stop);
             let sender = thread::spawn(move || {
                 let mut count = 0;
-                while !stop.load(Ordering::Relaxed) {
+                // At least one, however late its turn comes.
+                while count == 0 || !stop.load(Ordering::Relaxed) {
                     master.tell(&format!("broadcast {}", text(id, count)));
                     count += 1;
                     thread::sleep(PAUSE);
@@ -60,6 +61,33 @@ impl Pump {
             complete(grid, id, &counts);
         }
     }
+}
+
+/// Broadcasts 4 KB at a time at server 0 until it has dropped `deaf`, however much the system's
+/// own buffers take; gives the number of broadcasts. `readers` are never behind by more than a
+/// piece, or a busy machine would do to them what the test does to the deaf one.
+pub(crate) fn outrun(
+    grid: &Grid,
+    deaf: usize,
+    readers: &[usize],
+    mut each_piece: impl FnMut(),
+) -> usize {
+    let filler = "x".repeat(4096);
+    let mut master = grid.master(0);
+    let watches: Vec<_> = readers.iter().map(|&id| grid.watch(id)).collect();
+    let mut count = 0;
+    until("the deaf one is dropped", || {
+        each_piece();
+        for _ in 0..100 {
+            master.tell(&format!("broadcast {} {filler}", text(0, count)));
+            count += 1;
+        }
+        until("those that read have it", || {
+            watches.iter().all(|watch| watch.delivered() >= count)
+        });
+        !master.alive().contains(&deaf)
+    });
+    count
 }
 
 pub(crate) fn text(id: usize, number: usize) -> String {
