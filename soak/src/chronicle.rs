@@ -287,7 +287,9 @@ impl Chronicle {
                 };
                 let took = at.saturating_duration_since(fallen.at);
                 times.add(took);
-                late = (took > SECOND).then_some((fallen.fall, took));
+                // Who ends may still be sending for a second.
+                let due = fallen.fall != Fall::End;
+                late = (due && took > SECOND).then_some((fallen.fall, took));
             }
         }
         let recent = |s: &Server| !s.runs || at < s.trouble + AFTERMATH;
