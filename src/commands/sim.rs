@@ -11,13 +11,12 @@ use chatroom_sim::trace::Format;
 use chatroom_sim::view::{self, Page};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::Cell;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{fs, io, panic};
+use std::{fs, io};
 
 /// Simulate grids: many seeds, one plan, or the lab's scripts.
 #[derive(Debug, Args)]
@@ -183,25 +182,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis))
 }
 
-thread_local! {
-    /// The seed or plan that this thread runs: what a panic is put down to where it can't be
-    /// caught.
-    static RUNNING: Cell<Option<(u64, Profile)>> = const { Cell::new(None) };
-}
-
-/// Has a panic name the seed.
-fn name_seed_of_panics() {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        if let Some((seed, profile)) = RUNNING.get() {
-            eprintln!(
-                "seed {seed} panics\nreplay: chatroom sim run --seed {seed} --profile {profile}"
-            );
-        }
-        usual(info);
-    }));
-}
-
 fn read_plan(path: &Path) -> Result<Plan, Failure> {
     let hint = "plans are made by `chatroom sim run --save FILE` and by failures";
     let text = fs::read(path)
@@ -247,7 +227,6 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
 
 impl Sim {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        name_seed_of_panics();
         match self.what {
             What::Run(run) => run.run(),
             What::Sweep(sweep) => sweep.run(),
@@ -263,7 +242,6 @@ impl Sim {
 
 impl Run {
     fn run(&self) -> Result<ExitCode, Failure> {
-        RUNNING.set(Some((self.seed, self.profile)));
         if let Some(path) = &self.save {
             fs::write(path, generate(self.seed, self.profile).to_string())
                 .map_err(|e| unwritten(path, &e))?;
@@ -298,10 +276,7 @@ impl SweepSeeds {
             bar.set_style(style);
         }
         let swept = sweep.run(
-            |seed| {
-                RUNNING.set(Some((seed, self.profile)));
-                run_seed(server, seed, self.profile).verdict
-            },
+            |seed| run_seed(server, seed, self.profile).verdict,
             &mut |swept: &Swept| bar.set_position(swept.seeds),
         );
         bar.finish_and_clear();
@@ -474,7 +449,6 @@ impl Twice {
     fn run(&self) -> Result<ExitCode, Failure> {
         let (mut events, mut all) = (0, 0_u64);
         for seed in self.seeds.clone() {
-            RUNNING.set(Some((seed, self.profile)));
             let [one, other] = [(), ()].map(|()| run_seed(server, seed, self.profile));
             if one.hash != other.hash {
                 println!("seed {seed}: {:016x}, then {:016x}", one.hash, other.hash);

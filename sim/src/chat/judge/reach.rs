@@ -202,28 +202,11 @@ impl Judge {
         };
         let young = |who: Who| self.life(who).began + AFTERMATH >= now;
         let late = self.excused(now, who, other) || young(who) || young(other);
-        let right = match why {
-            Why::NoGreeting | Why::DialTimeout => late,
-            Why::TooLong
-            | Why::NotUtf8
-            | Why::Malformed
-            | Why::OutsideGrid
-            | Why::OwnId
-            | Why::OtherId
-            | Why::ShouldNotDial
-            | Why::NoIdentity => {
-                self.trouble.loss(who.host, other.host, now);
-                self.damaged
-            }
-            Why::Finished
-            | Why::Broken
-            | Why::Silent
-            | Why::Replaced
-            | Why::Refused
-            | Why::Crowded
-            | Why::FellBehind
-            | Why::LogFull
-            | Why::Ending => true,
+        let right = if why.is_fault() {
+            self.trouble.loss(who.host, other.host, now);
+            self.damaged
+        } else {
+            late || !matches!(why, Why::NoGreeting | Why::DialTimeout)
         };
         if right {
             return Ok(());
