@@ -707,6 +707,9 @@ def main(argv):
     if not built():
         return 1
     master = Master(options)
+    if master.interactive:
+        # Whoever started us may ignore it; a user's Ctrl-C still leaves.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return master.run(typed if master.interactive else piped)
 
 

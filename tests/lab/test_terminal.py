@@ -22,6 +22,8 @@ class Terminal(Bench):
         environment = self.environment(HOME=self.folder, TERM="dumb", **more)
         pid, self.screen = pty.fork()
         if pid == 0:
+            # As a job in the background of a script without job control has it.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.execve(sys.executable, [sys.executable, self.path("master.py")] + list(arguments), environment)
         self.addCleanup(os.close, self.screen)
         self.shown = b""
@@ -46,7 +48,16 @@ class Terminal(Bench):
         os.write(self.screen, line + b"\n")
 
     def status(self, pid):
-        code = os.waitpid(pid, 0)[1]
+        until = time.time() + PATIENCE
+        while True:
+            ended, code = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                break
+            if time.time() > until:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                self.fail("the master does not end; it showed %r" % self.shown)
+            time.sleep(0.01)
         return os.WEXITSTATUS(code) if os.WIFEXITED(code) else -os.WTERMSIG(code)
 
     def test_a_user_has_a_prompt_and_goes_on_after_errors(self):
