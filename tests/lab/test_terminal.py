@@ -47,8 +47,14 @@ class Terminal(Bench):
         self.expect(b"> ")
         os.write(self.screen, line + b"\n")
 
-    def status(self, pid):
+    def status(self, pid, key=b""):
+        """How the master ends, after `key` or without one.
+
+        The key is pressed again each second: Python's readline does not see a
+        signal that comes between its prompt and its wait for input.
+        """
         until = time.time() + PATIENCE
+        pressed = 0
         while True:
             ended, code = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -57,6 +63,12 @@ class Terminal(Bench):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 self.fail("the master does not end; it showed %r" % self.shown)
+            if key and time.time() - pressed > 1:
+                pressed = time.time()
+                try:
+                    os.write(self.screen, key)
+                except OSError:
+                    pass    # it has just ended
             time.sleep(0.01)
         return os.WEXITSTATUS(code) if os.WIFEXITED(code) else -os.WTERMSIG(code)
 
@@ -85,12 +97,10 @@ class Terminal(Bench):
         pid = self.launch()
         self.enter(b"0 start 1 10000")
         self.expect(b"> ")
-        os.write(self.screen, b"\x04")
-        self.assertEqual(self.status(pid), 0)
+        self.assertEqual(self.status(pid, b"\x04"), 0)
         pid = self.launch()
         self.expect(b"> ")
-        os.write(self.screen, b"\x03")
-        self.assertEqual(self.status(pid), 128 + signal.SIGINT)
+        self.assertEqual(self.status(pid, b"\x03"), 128 + signal.SIGINT)
 
     @unittest.skipUnless(readline, "this Python has no readline")
     def test_the_history_is_kept_for_the_next_session(self):

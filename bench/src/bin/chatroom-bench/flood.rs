@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 /// How often the servers' CPU is looked at.
 const LOOK: Duration = Duration::from_millis(4);
-/// A grid that used less than a tenth of a processor for so long is done. Retransmissions and
-/// probes of closed windows come after 200 ms and more.
-const QUIET: Duration = Duration::from_millis(600);
+/// A grid that used less than a tenth of a processor for so long is done: longer than a first
+/// retransmission takes (200 ms), and shorter than the heartbeats of a grid at rest are apart, for
+/// those make it busy again.
+const QUIET: Duration = Duration::from_millis(300);
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
