@@ -19,7 +19,7 @@ pub(crate) struct Figure {
     pub(crate) subject: String,
     #[serde(flatten)]
     pub(crate) case: Case,
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) values: Vec<f64>,
 }
@@ -113,13 +113,7 @@ impl Book {
     }
 
     /// Adds one value of one run.
-    pub(crate) fn add(
-        &mut self,
-        at: Entry<'_>,
-        what: &'static str,
-        unit: &'static str,
-        value: f64,
-    ) {
+    pub(crate) fn add(&mut self, at: Entry<'_>, what: &str, unit: &'static str, value: f64) {
         let known = self.figures.iter_mut().find(|f| {
             f.section == at.section
                 && f.subject == at.subject
@@ -133,7 +127,7 @@ impl Book {
                 section: at.section,
                 subject: at.subject.to_owned(),
                 case: at.case,
-                what,
+                what: what.to_owned(),
                 unit,
                 values: vec![value],
             });

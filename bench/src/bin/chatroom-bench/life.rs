@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// The heartbeat that servers send unless told otherwise.
 const HEARTBEAT: Duration = Duration::from_millis(450);
 
+/// How long a starved grid is left alone between two of its servers' ends.
+const CALM: Duration = Duration::from_secs(5);
+
 fn at<'a>(section: &'static str, subject: &'a str, n: usize) -> Entry<'a> {
     let case = Case {
         n,
@@ -94,28 +97,7 @@ pub(crate) fn detection(
     count: usize,
 ) -> Res<()> {
     let mut grid = Grid::settled(subject, n, &[])?;
-    let [last, revivals, suspicions] = match (signal, loaded) {
-        (Signal::SIGKILL, false) => [
-            "SIGKILL seen by the last",
-            "SIGKILL, false revivals",
-            "SIGKILL, false suspicions",
-        ],
-        (Signal::SIGKILL, true) => [
-            "SIGKILL under load seen by the last",
-            "SIGKILL under load, false revivals",
-            "SIGKILL under load, false suspicions",
-        ],
-        (_, false) => [
-            "SIGSTOP seen by the last",
-            "SIGSTOP, false revivals",
-            "SIGSTOP, false suspicions",
-        ],
-        (_, true) => [
-            "SIGSTOP under load seen by the last",
-            "SIGSTOP under load, false revivals",
-            "SIGSTOP under load, false suspicions",
-        ],
-    };
+    let name = format!("{signal}{}", if loaded { " under load" } else { "" });
     let speaker = grid.masters[0].socket()?;
     let over = AtomicBool::new(!loaded);
     let at = at("detection", &subject.name, n);
@@ -128,15 +110,8 @@ pub(crate) fn detection(
                 let phase = HEARTBEAT * u32::try_from(round * 7 % 10)? / 10;
                 std::thread::sleep(phase);
                 let seen = observe(&mut grid, victim, signal)?;
-                book.add(at, last, "ms", seen.last.as_secs_f64() * 1e3);
-                book.add(at, revivals, "", seen.revivals as f64);
-                book.add(at, suspicions, "", seen.suspicions as f64);
-                if signal == Signal::SIGKILL {
-                    grid.revive(victim)?;
-                } else {
-                    grid.signal(victim, Signal::SIGCONT)?;
-                }
-                grid.until_whole()?;
+                seen.note(book, at, &name);
+                restore(&mut grid, victim, signal)?;
             }
             Ok(())
         };
@@ -157,6 +132,76 @@ fn speak(mut socket: std::net::TcpStream, over: &AtomicBool) -> Res<()> {
     Ok(())
 }
 
+/// On a machine that has less time than is wanted: beside `busy` threads that never wait, for
+/// `span`, a server is killed or stopped every few seconds, in turns. Between that, every server
+/// is asked for `alive`: nobody that lives may be missing.
+pub(crate) fn starved(
+    book: &mut Book,
+    subject: &Subject,
+    n: usize,
+    busy: usize,
+    span: Duration,
+) -> Res<()> {
+    let mut grid = Grid::settled(subject, n, &[])?;
+    let at = at("starved", &subject.name, n);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| -> Res<()> {
+        for _ in 0..busy {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let mut all = || -> Res<()> {
+            let begin = Instant::now();
+            let mut round = 0;
+            while begin.elapsed() < span {
+                let calm = suspicions(&mut grid, CALM)?;
+                let what = format!("{busy} busy, suspicions in {} s of calm", CALM.as_secs());
+                book.add(at, &what, "", calm as f64);
+                let signal = [Signal::SIGKILL, Signal::SIGSTOP][round % 2];
+                let victim = round / 2 % n;
+                let seen = observe(&mut grid, victim, signal)?;
+                seen.note(book, at, &format!("{busy} busy, {signal}"));
+                restore(&mut grid, victim, signal)?;
+                round += 1;
+            }
+            Ok(())
+        };
+        let done = all();
+        over.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// How often, within `span`, a server began not to list another. All of them live.
+fn suspicions(grid: &mut Grid, span: Duration) -> Res<usize> {
+    let n = grid.masters.len();
+    let mut lacking = vec![0; n];
+    let mut count = 0;
+    let begin = Instant::now();
+    while begin.elapsed() < span {
+        for (id, lacking) in lacking.iter_mut().enumerate() {
+            let lacks = n - grid.masters[id].alive()?.len();
+            count += lacks.saturating_sub(*lacking);
+            *lacking = lacks;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(count)
+}
+
+/// Undoes what `signal` did to a server, and waits until the grid is whole.
+fn restore(grid: &mut Grid, victim: usize, signal: Signal) -> Res<()> {
+    if signal == Signal::SIGKILL {
+        grid.revive(victim)?;
+    } else {
+        grid.signal(victim, Signal::SIGCONT)?;
+    }
+    grid.until_whole()
+}
+
 struct Seen {
     /// From the signal until the last observer no longer lists the victim.
     last: Duration,
@@ -164,6 +209,16 @@ struct Seen {
     revivals: usize,
     /// How often an observer no longer listed somebody else.
     suspicions: usize,
+}
+
+impl Seen {
+    fn note(&self, book: &mut Book, at: Entry<'_>, name: &str) {
+        let last = self.last.as_secs_f64() * 1e3;
+        book.add(at, &format!("{name} seen by the last"), "ms", last);
+        let [revivals, suspicions] = [self.revivals, self.suspicions].map(|count| count as f64);
+        book.add(at, &format!("{name}, false revivals"), "", revivals);
+        book.add(at, &format!("{name}, false suspicions"), "", suspicions);
+    }
 }
 
 fn observe(grid: &mut Grid, victim: usize, signal: Signal) -> Res<Seen> {

@@ -55,6 +55,12 @@ struct Options {
     /// How often servers are killed and stopped
     #[arg(long, default_value_t = 100)]
     detections: usize,
+    /// How many threads keep the processors busy while a grid is starved
+    #[arg(long, value_delimiter = ',', default_value = "2,8,32")]
+    busy: Vec<usize>,
+    /// How long, in seconds, a grid is starved by so many
+    #[arg(long, default_value_t = 600)]
+    starve: u64,
     /// Short runs, two of each
     #[arg(long)]
     quick: bool,
@@ -91,10 +97,13 @@ enum Section {
     Log,
     /// SIGKILL and SIGSTOP
     Detect,
+    /// The same beside threads that keep every processor busy, and who is suspected meanwhile:
+    /// ten minutes for each runtime and number; only if named
+    Starved,
 }
 
 /// The sections of a book, in the order of its tables.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "throughput",
     "paced",
     "latency",
@@ -102,6 +111,7 @@ const TABLES: [&str; 7] = [
     "rest",
     "log",
     "detection",
+    "starved",
 ];
 
 fn main() -> ExitCode {
@@ -195,6 +205,7 @@ impl Session<'_> {
             self.log();
         }
         self.detection();
+        self.starved();
     }
 
     fn wants(&self, section: Section) -> bool {
@@ -327,6 +338,24 @@ impl Session<'_> {
                         life::detection(book, subject, n, signal, loaded, count)
                     });
                 }
+            }
+        }
+    }
+
+    fn starved(&mut self) {
+        if !self.options.only.contains(&Section::Starved) {
+            return;
+        }
+        let span = Duration::from_secs(self.options.starve);
+        if let Some(n) = self.sizes(16).into_iter().max() {
+            for busy in self.options.busy.clone() {
+                let name = format!("starved, n {n}, {busy} busy");
+                self.each(&name, |book, subject| {
+                    if !subject.is_ours() {
+                        return Ok(());
+                    }
+                    life::starved(book, subject, n, busy, span)
+                });
             }
         }
     }

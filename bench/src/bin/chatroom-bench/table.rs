@@ -18,7 +18,7 @@ pub(crate) fn table(book: &Book, section: &str, ours: &[String]) -> String {
             .iter()
             .any(|&(case, what, _)| *case == f.case && what == f.what)
         {
-            rows.push((&f.case, f.what, f.unit));
+            rows.push((&f.case, &f.what, f.unit));
         }
     }
     rows.sort_by_key(|(case, _, _)| (case.n, case.bytes, case.all));
