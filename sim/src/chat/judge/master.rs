@@ -134,6 +134,22 @@ impl Master {
         asks
     }
 
+    /// Forgets what needs no answer, up to the first question that does.
+    pub(super) fn settle(&mut self) {
+        while let Some(asked) = self.asked.front()
+            && (asked.done.is_some() || asked.ask == Ask::Watch)
+        {
+            self.entries = self.entries.max(asked.done.unwrap_or(0));
+            self.asked.pop_front();
+        }
+    }
+
+    /// Takes the first question that needs an answer.
+    pub(super) fn next_open(&mut self) -> Option<Asked> {
+        self.settle();
+        self.asked.pop_front()
+    }
+
     /// Takes bytes that the server sent; keeps whole lines for the judgement.
     pub(super) fn hear(&mut self, step: u64, bytes: &[u8]) -> bool {
         let mut rest = bytes;

@@ -165,6 +165,8 @@ impl Judge {
         }
         if let Some(master) = &mut self.links[link].master {
             master.asked[index].done = Some(place);
+            // Else a master that only ever broadcasts would make each broadcast cost more.
+            master.settle();
         }
         Ok(())
     }
@@ -236,25 +238,21 @@ impl Judge {
         ask: &Ask,
         line: &str,
     ) -> Result<Asked, super::Violation> {
-        while let Some(asked) = master.asked.pop_front() {
+        while let Some(asked) = master.next_open() {
             match &asked.ask {
-                Ask::Watch => {}
-                Ask::Broadcast(text) => match asked.done {
-                    Some(place) => master.entries = master.entries.max(place),
-                    None if master.unsure => {}
-                    None => {
-                        let text = format!(
-                            "server {who} answered {} before it had done the broadcast of {}",
-                            shown(line),
-                            shown(text)
-                        );
-                        return broken(OWN, text, &[asked.step, step]);
-                    }
-                },
+                Ask::Broadcast(_) if master.unsure => {}
+                Ask::Broadcast(text) => {
+                    let text = format!(
+                        "server {who} answered {} before it had done the broadcast of {}",
+                        shown(line),
+                        shown(text)
+                    );
+                    return broken(OWN, text, &[asked.step, step]);
+                }
                 Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad if asked.ask == *ask => {
                     return Ok(asked);
                 }
-                other @ (Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad) => {
+                other @ (Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash | Ask::Bad) => {
                     let text = format!("server {who} answered {} to {other:?}", shown(line));
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
@@ -353,15 +351,13 @@ impl Judge {
     }
 
     fn judge_error(&mut self, who: Who, master: &mut Master, step: u64, line: &str) -> Judgement {
-        while let Some(asked) = master.asked.pop_front() {
-            match (&asked.ask, asked.done) {
-                (Ask::Watch, _) => {}
-                (Ask::Broadcast(_), Some(place)) => master.entries = master.entries.max(place),
-                (Ask::Bad, _) => {
+        if let Some(asked) = master.next_open() {
+            match &asked.ask {
+                Ask::Bad => {
                     self.sometimes.hit(cases::REFUSED);
                     return Ok(());
                 }
-                (Ask::Broadcast(text), None) => {
+                Ask::Broadcast(text) => {
                     let life = self.life(who);
                     let needed = life.log.len() + text.len() + usize::from(!life.ends.is_empty());
                     if needed as u64 > self.limits.log || master.unsure {
@@ -370,7 +366,7 @@ impl Judge {
                     let text = format!("server {who} refused a broadcast: {}", shown(line));
                     return broken(OWN, text, &[asked.step, step]);
                 }
-                (Ask::Get | Ask::Alive | Ask::Crash, _) => {
+                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash => {
                     let text = format!("server {who} answered {} to {:?}", shown(line), asked.ask);
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
@@ -478,5 +474,36 @@ fn watched(line: &str) -> Option<Told> {
         "up" => Some(Told::Up(rest.parse().ok()?)),
         "down" => Some(Told::Down(rest.parse().ok()?)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Judge, Setup};
+    use crate::chat::{Grid, server};
+    use crate::engine::run;
+    use crate::names::{Client, Host};
+    use crate::plan::{Change, Plan};
+    use chatroom_core::{MASTERS, Span, Time};
+
+    #[test]
+    fn broadcasts_that_are_done_leave_nothing_to_look_through() {
+        let second = |n| Time::ZERO + Span::from_millis(1000).times(n);
+        let (host, number) = (Host(0), 0);
+        let master = Client { host, number };
+        let mut plan = Plan::new(1, 1, second(200));
+        plan.push(Time::ZERO, Change::Start(host));
+        plan.push(second(1), Change::Open(master, MASTERS));
+        for n in 2..200 {
+            plan.push(second(n), Change::Say(master, b"broadcast hello\n".into()));
+        }
+        let judge = Judge::new(&plan, Setup::default());
+        let outcome = run(&Grid::new(Setup::default(), server), &plan, judge);
+        assert_eq!(outcome.violation, None);
+        let judge = outcome.observer;
+        assert_eq!(judge.lives[0][0].own.len(), 198);
+        let masters = judge.links.iter().filter_map(|link| link.master.as_ref());
+        let asked: Vec<_> = masters.map(|master| master.asked.len()).collect();
+        assert_eq!(asked, [0]);
     }
 }
