@@ -8,6 +8,7 @@ use super::{
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
 use chatroom_core::{Conn, Time};
+use core::fmt;
 
 /// What stands around a text on its link: `msg`, an id of one or two digits, two blanks, a newline.
 const AROUND: u64 = 7;
@@ -66,7 +67,8 @@ impl Judge {
             let text = format!("server {who} took a message from a master's connection {conn}");
             return broken(NO_CREATION, text, &[step]);
         };
-        let at = format_args!("server {who} took {} from {from}", shown(text)).to_string();
+        // Nearly always nobody reads it.
+        let at = fmt::from_fn(|f| write!(f, "server {who} took {} from {from}", shown(text)));
         if from.host.0 != u16::try_from(sender).unwrap_or(u16::MAX) {
             return broken(
                 NO_CREATION,
@@ -108,7 +110,7 @@ impl Judge {
         began: u64,
         from: Who,
         (first, number): (u64, u64),
-        at: &str,
+        at: &impl fmt::Display,
         text: &str,
     ) -> Judgement {
         let own = &self.life(from).own;
@@ -154,7 +156,14 @@ impl Judge {
     }
 
     /// The place of a message in the log, after what is there already.
-    fn order(&mut self, step: u64, who: Who, from: Who, number: u64, at: &str) -> Judgement {
+    fn order(
+        &mut self,
+        step: u64,
+        who: Who,
+        from: Who,
+        number: u64,
+        at: &impl fmt::Display,
+    ) -> Judgement {
         let strict = self.strict;
         let life = &mut self.lives[who.host.index()][who.life as usize];
         let last = life.last[from.host.index()].replace((from.life, number));
@@ -328,7 +337,7 @@ impl Judge {
 /// A text, shortened for a reader.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 40;
-    if text.chars().count() <= MOST {
+    if text.chars().nth(MOST).is_none() {
         return format!("{text:?}");
     }
     let head: String = text.chars().take(MOST).collect();
