@@ -12,6 +12,9 @@ use crate::turn::Turn;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+/// From this size on a text grows no more: what was sent of one is freed only when all of it was.
+const PIECE: usize = 64 << 10;
+
 /// Something owed to a master.
 #[derive(Clone, Debug, Hash)]
 enum Item {
@@ -222,7 +225,9 @@ impl Desk {
     /// Owes `text` to a master.
     pub(crate) fn owe(&mut self, turn: &mut Turn, conn: Conn, text: &[u8]) {
         if let Some(master) = self.get_mut(conn) {
-            if let Some(Item::Text(last)) = master.owed.back_mut() {
+            if let Some(Item::Text(last)) = master.owed.back_mut()
+                && last.len() < PIECE
+            {
                 last.extend_from_slice(text);
             } else {
                 master.owed.push_back(Item::Text(text.to_vec()));
@@ -296,5 +301,32 @@ impl Desk {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_that_is_always_a_little_behind_costs_what_it_is_owed() {
+        let (mut desk, mut turn) = (Desk::new(&Limits::default()), Turn::default());
+        let log = Log::default();
+        let conn = desk.handle_accepted(&mut turn).expect("there is room");
+        for _ in 0..1000 {
+            desk.owe(&mut turn, conn, &[b'x'; 4000]);
+            while desk.at(conn.slot()).expect("it is there").owed() > 6000 {
+                let count = desk.pending(conn, &log).len().min(1000);
+                desk.handle_sent(&mut turn, conn, count, &log)
+                    .expect("it was pending");
+            }
+        }
+        let master = desk.at(conn.slot()).expect("it is there");
+        let capacity = |item: &Item| match item {
+            Item::Text(text) => text.capacity(),
+            Item::Log { .. } => 0,
+        };
+        let held: usize = master.owed.iter().map(capacity).sum();
+        assert!(held <= 4 * PIECE, "{held} bytes are held for 6000");
     }
 }

@@ -110,6 +110,8 @@ struct Seat {
     paused: bool,
     /// The socket took no more, and a [`Change::Write`] was said.
     blocked: bool,
+    /// Writing to it failed: it is read to its end, then lost.
+    mute: bool,
     /// Something was sent, which the peer may not have read.
     spoke: bool,
 }
@@ -130,6 +132,7 @@ impl Seat {
             stage,
             paused: false,
             blocked: false,
+            mute: false,
             spoke: false,
         }
     }
@@ -261,7 +264,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         }
         match self.seat_mut(conn) {
             Some(seat) if seat.stage == Stage::Dialling => self.end_dial(now, conn),
-            Some(seat) if seat.blocked => {
+            Some(seat) if seat.blocked && !seat.mute => {
                 seat.blocked = false;
                 self.send(now, conn);
             }
@@ -412,6 +415,10 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             return Progress::Idle;
         }
         match socket::receive(&seat.socket, &mut self.buffer) {
+            Came::Done(0) if seat.mute => {
+                self.lose(now, conn);
+                Progress::Over
+            }
             Came::Done(0) => {
                 seat.stage = Stage::Finished;
                 used(self.machine.handle_lost(now, conn, Loss::Finished));
@@ -495,7 +502,11 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 Action::Pause(conn) => {
                     if let Some(seat) = self.seat_mut(conn) {
                         seat.paused = true;
-                        self.changes.push(Change::Paused(conn));
+                        if seat.mute {
+                            self.lose(now, conn);
+                        } else {
+                            self.changes.push(Change::Paused(conn));
+                        }
                     }
                 }
                 Action::Resume(conn) => {
@@ -562,7 +573,13 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                     return;
                 }
                 Came::Broken => {
-                    self.lose(now, conn);
+                    // What it sent before it broke may wait unread: its reader finds the end.
+                    if seat.paused || seat.stage == Stage::Finished {
+                        self.lose(now, conn);
+                    } else {
+                        seat.blocked = true;
+                        seat.mute = true;
+                    }
                     return;
                 }
             }

@@ -56,6 +56,7 @@ macro_rules! suite {
             silence_is_noticed,
             a_slot_may_pass_from_one_connection_to_the_next_at_once,
             a_reset_is_told_and_harms_nobody_else,
+            what_came_before_a_reset_is_read_though_writing_fails,
             a_hundred_connections_at_once_are_served
         );
     };
@@ -441,6 +442,35 @@ pub fn a_reset_is_told_and_harms_nobody_else<R: Runtime>() {
     running.hears(Told::Lost(Loss::Broken));
     echoes(&mut sound, b"unharmed");
     running.stops();
+}
+
+#[allow(missing_docs)]
+pub fn what_came_before_a_reset_is_read_though_writing_fails<R: Runtime>() {
+    for _ in 0..5 {
+        let (tell, told) = channel();
+        let (go, go_on) = channel();
+        let observer = Standstill {
+            tell,
+            go_on: Some(go_on),
+        };
+        let plan = Plan {
+            flood: 20 << 20,
+            ..Plan::default()
+        };
+        let running = Running::with::<R, _>(host(), plan, observer, told);
+        let mut other = running.dial(0);
+        let mut resets = running.dial(1);
+        running.hears(Told::Accepted(FLOOD));
+        other.write_all(b"stand still").unwrap();
+        running.hears(Told::Bytes(11));
+        resets.write_all(b"the last word").unwrap();
+        // Closed with input unread, so that the system resets it.
+        drop(resets);
+        go.send(()).unwrap();
+        running.hears(Told::Bytes(13));
+        running.hears(Told::Lost(Loss::Broken));
+        running.stops();
+    }
 }
 
 #[allow(missing_docs)]
