@@ -46,7 +46,7 @@ struct Options {
     /// What to measure, if not all
     #[arg(long, value_delimiter = ',')]
     only: Vec<Section>,
-    /// Sizes of the grids; 64 where it fits
+    /// Sizes of the grids; above 16 only start and rest are measured
     #[arg(long, value_delimiter = ',', default_value = "3,8,16,64")]
     n: Vec<usize>,
     /// How often each thing is measured
@@ -293,7 +293,7 @@ impl Session<'_> {
         if !self.wants(Section::Start) {
             return;
         }
-        for n in self.sizes(64) {
+        for n in self.sizes(usize::MAX) {
             self.each(&format!("start, n {n}"), |book, subject| {
                 life::start(book, subject, n)
             });
@@ -305,7 +305,7 @@ impl Session<'_> {
             return;
         }
         let span = Duration::from_secs(if self.options.quick { 2 } else { 5 });
-        for n in self.sizes(64) {
+        for n in self.sizes(usize::MAX) {
             let name = format!("rest, n {n}");
             self.attempt(&name, |book| life::rest_floor(book, n, span));
             self.each(&name, |book, subject| life::rest(book, subject, n, span));
