@@ -15,6 +15,8 @@ struct WayTrouble {
     connects: bool,
     damage: bool,
     buffer: bool,
+    /// When connections were last broken without a word to one side.
+    severed: Time,
     /// When the last trouble ended.
     last: Time,
 }
@@ -27,7 +29,8 @@ impl WayTrouble {
 
 #[derive(Clone, Debug, Default)]
 struct HostTrouble {
-    paused: bool,
+    /// Since when it stands still.
+    paused: Option<Time>,
     starved: bool,
     last: Time,
 }
@@ -77,7 +80,7 @@ impl Trouble {
             Change::Buffer(way, bytes) => self.way(*way, now, |way| way.buffer = *bytes > 0),
             // The news of a reset is lost on a way that is blocked.
             Change::Reset(way) | Change::HalfOpen(way) => {
-                self.way(*way, now + UNNOTICED, |_| {});
+                self.way(*way, now + UNNOTICED, |way| way.severed = now);
             }
             Change::Starve(host, on) => {
                 let host = &mut self.hosts[host.index()];
@@ -88,6 +91,7 @@ impl Trouble {
             Change::Heal => {
                 for way in self.ways.iter_mut().filter(|way| way.active()) {
                     *way = WayTrouble {
+                        severed: way.severed,
                         last: now.max(way.last),
                         ..WayTrouble::default()
                     };
@@ -116,25 +120,36 @@ impl Trouble {
     }
 
     pub(super) fn paused(&mut self, host: Host, now: Time, paused: bool) {
-        self.hosts[host.index()].paused = paused;
         self.host(host, now);
+        let state = &mut self.hosts[host.index()].paused;
+        if paused {
+            state.get_or_insert(now);
+        } else if let Some(since) = state.take() {
+            // What broke while it stood still is noticed by a silence that begins only now.
+            let (hosts, at) = (self.hosts.len(), host.index());
+            for (index, way) in self.ways.iter_mut().enumerate() {
+                if (index / hosts == at || index % hosts == at) && way.severed >= since {
+                    way.last = way.last.max(now + UNNOTICED);
+                }
+            }
+        }
     }
 
     /// A life began or ended: nothing of the former one's troubles stays.
     pub(super) fn renewed(&mut self, host: Host) {
         let host = &mut self.hosts[host.index()];
-        host.paused = false;
+        host.paused = None;
         host.starved = false;
     }
 
     pub(super) fn is_paused(&self, host: Host) -> bool {
-        self.hosts[host.index()].paused
+        self.hosts[host.index()].paused.is_some()
     }
 
     /// Whether the host's clock, descriptors or pauses troubled it, and until when.
     pub(super) fn of_host(&self, host: Host, now: Time) -> Time {
         let host = &self.hosts[host.index()];
-        if host.paused || host.starved {
+        if host.paused.is_some() || host.starved {
             now
         } else {
             host.last
