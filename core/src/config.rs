@@ -263,6 +263,7 @@ impl core::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::ToString;
 
     #[test]
@@ -299,5 +300,68 @@ mod tests {
             c.check().unwrap_err().to_string(),
             "time suspicion of 450000 us: expected 450001 to 3600000000 us"
         );
+    }
+
+    #[test]
+    fn every_limit_passes_at_both_its_bounds_and_is_named_one_past_them() {
+        let limits: [(&str, u64, u64, fn(&mut Limits, u64)); 9] = [
+            ("text", 1, 1 << 30, |l, v| l.text = v as usize),
+            ("nameless", 1, 65_536, |l, v| l.nameless = v as usize),
+            ("masters", 1, 65_536, |l, v| l.masters = v as usize),
+            ("accepts", 1, 1_048_576, |l, v| l.accepts = v as u32),
+            ("high-water", 1, 1 << 40, |l, v| {
+                (l.high_water, l.lag) = (v as usize, 1 << 40);
+            }),
+            // At least the high water.
+            ("lag", 1 << 20, 1 << 40, |l, v| l.lag = v as usize),
+            ("replies", 1, 1 << 40, |l, v| l.replies = v as usize),
+            ("watch", 1, 1 << 40, |l, v| l.watch = v as usize),
+            ("log", 1, 1 << 50, |l, v| l.log = v),
+        ];
+        for (name, min, max, set) in limits {
+            let told = |value| {
+                let mut config = Config::new(0, 3);
+                set(&mut config.limits, value);
+                config.check().err().map(|error| error.to_string())
+            };
+            assert_eq!((told(min), told(max)), (None, None));
+            for value in [min - 1, max + 1] {
+                let expected = format!("limit {name} of {value}: expected {min} to {max}");
+                assert_eq!(told(value), Some(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn every_time_passes_at_both_its_bounds_and_is_named_one_past_them() {
+        const HOUR: u64 = 3_600_000_000;
+        let us = |span: &mut Span, v| *span = Span::from_micros(v);
+        let times: [(&str, u64, fn(&mut Times) -> &mut Span); 6] = [
+            ("heartbeat", 1, |t| &mut t.heartbeat),
+            // Longer than a heartbeat.
+            ("suspicion", 450_001, |t| &mut t.suspicion),
+            ("greeting", 1, |t| &mut t.greeting),
+            ("dial", 1, |t| &mut t.dial),
+            ("backoff-min", 1, |t| &mut t.backoff_min),
+            // At least the least.
+            ("backoff-max", 10_000, |t| &mut t.backoff_max),
+        ];
+        for (name, min, time) in times {
+            let told = |value| {
+                let mut config = Config::new(0, 3);
+                us(time(&mut config.times), value);
+                if name == "backoff-min" {
+                    us(&mut config.times.backoff_max, HOUR);
+                }
+                config.check().err().map(|error| error.to_string())
+            };
+            assert_eq!(told(min), None);
+            // An hour of heartbeat leaves no room for its suspicion.
+            assert_eq!(told(HOUR).is_some(), name == "heartbeat");
+            for value in [min - 1, HOUR + 1] {
+                let expected = format!("time {name} of {value} us: expected {min} to {HOUR} us");
+                assert_eq!(told(value), Some(expected));
+            }
+        }
     }
 }
