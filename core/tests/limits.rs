@@ -145,6 +145,25 @@ fn lag_drops_who_is_one_byte_past_it_and_nobody_else() {
 }
 
 #[test]
+fn a_peer_just_at_the_lag_stays_when_another_is_dropped_for_being_past_it() {
+    let line = "msg 0 abc\n".len();
+    let mut s = limited(3, |l| {
+        l.lag = 3 * line;
+        l.high_water = 1;
+    });
+    let (past, at, m) = (s.peer(1), s.peer(2), s.master());
+    for _ in 0..3 {
+        s.bytes(m, b"broadcast abc\n");
+        s.advance(STALL);
+    }
+    s.take(at, line);
+    s.advance(STALL);
+    s.bytes(m, b"broadcast abc\n");
+    assert_eq!((s.why(past), s.why(at)), (Some(Why::FellBehind), None));
+    assert_eq!(s.read(at), "msg 0 abc\n".repeat(3));
+}
+
+#[test]
 fn replies_past_the_limit_hold_what_was_read_and_lose_none_of_it() {
     let reply = "alive 0\n".len();
     let mut s = limited(1, |l| l.replies = 4 * reply);
@@ -184,17 +203,18 @@ fn a_full_log_refuses_own_broadcasts_and_goes_on() {
     let (m, p) = (s.master(), s.peer(1));
     s.bytes(m, b"broadcast abc\nbroadcast def\n");
     assert_eq!(s.read(m), "");
-    for _ in 0..2 {
-        assert_eq!(s.ask(m, "broadcast x"), "error the log is full: 7 bytes\n");
-    }
-    assert_eq!(s.ask(m, "get"), "messages abc,def\n");
-    assert_eq!(s.read(p), "msg 0 abc\nmsg 0 def\n");
-    assert_eq!(s.server.alive(), [0, 1]);
     let full = News::LogFull {
         bytes: 7,
         left: false,
     };
-    assert_eq!(s.news.iter().filter(|n| **n == full).count(), 1);
+    for _ in 0..3 {
+        assert_eq!(s.ask(m, "broadcast x"), "error the log is full: 7 bytes\n");
+        let told = s.news.iter().filter(|n| **n == full).count();
+        assert_eq!(told, 1, "at once, and once");
+    }
+    assert_eq!(s.ask(m, "get"), "messages abc,def\n");
+    assert_eq!(s.read(p), "msg 0 abc\nmsg 0 def\n");
+    assert_eq!(s.server.alive(), [0, 1]);
 }
 
 #[test]

@@ -78,6 +78,28 @@ fn a_link_without_a_valid_line_ends_at_the_greeting_time() {
 }
 
 #[test]
+fn each_new_link_and_each_dial_has_its_time_from_its_own_beginning() {
+    let mut s = Solo::start(2, 4);
+    s.dial_fails(1);
+    let first = s.accept(LINKS);
+    s.advance_to(at_ms(100));
+    let (second, older, younger) = (s.accept(LINKS), s.dials[&0], s.dials[&1]);
+    s.advance_to(Time::ZERO + DIAL);
+    assert_eq!(
+        (s.why(older), s.why(younger)),
+        (Some(Why::DialTimeout), None)
+    );
+    s.advance(BACKOFF_MIN);
+    assert_eq!(s.why(younger), Some(Why::DialTimeout));
+    s.advance_to(Time::ZERO + GREETING);
+    assert_eq!((s.why(first), s.why(second)), (Some(Why::NoGreeting), None));
+    s.advance_to(at_ms(100) + GREETING - us(1));
+    assert_eq!(s.why(second), None);
+    s.advance(us(1));
+    assert_eq!(s.why(second), Some(Why::NoGreeting));
+}
+
+#[test]
 fn a_dial_ends_at_the_dial_time_and_is_made_again() {
     let mut s = Solo::start(1, 2);
     let dial = s.dials[&0];

@@ -49,6 +49,7 @@ impl Solo {
 
     /// Does what the server asks for; asserts that it asks for nothing a driver could not do.
     pub fn drain(&mut self) {
+        let mut announced = vec![];
         while let Some(action) = self.server.poll() {
             assert!(self.halt.is_none(), "{action:?} after the end");
             match action {
@@ -63,6 +64,7 @@ impl Solo {
                     // Closed later in the same drain: nothing is owed any more.
                     assert!(self.open.contains(&conn));
                     self.sending.insert(conn);
+                    announced.push(conn);
                 }
                 Action::Pause(conn) => {
                     assert!(self.open.contains(&conn) && self.paused.insert(conn))
@@ -87,6 +89,11 @@ impl Solo {
         }
         if self.halt.is_some() {
             assert_eq!(self.server.poll_timeout(), None);
+        }
+        announced.retain(|conn| self.open.contains(conn));
+        for conn in announced {
+            let owed = !self.server.pending(conn).is_empty();
+            assert!(owed || self.halt.is_some(), "{conn} is owed nothing");
         }
         for conn in &self.open {
             let owed = !self.server.pending(*conn).is_empty();
