@@ -63,12 +63,9 @@ impl Framer {
 
     /// To be called when a line that [`next`](Self::next) gave was dealt with.
     pub(crate) fn done(&mut self) {
+        self.rest.clear();
         // Keeping a large buffer for every link would cost more than making one when needed.
-        if self.rest.capacity() > 4096 {
-            self.rest = Vec::new();
-        } else {
-            self.rest.clear();
-        }
+        self.rest.shrink_to(4096);
     }
 
     /// Skips to the end of the present line; true when it was found.

@@ -58,6 +58,27 @@ fn each_broken_line_closes_its_link_for_its_reason_and_touches_nothing_else() {
 }
 
 #[test]
+fn a_line_that_is_not_utf8_is_so_however_it_is_cut() {
+    for line in [
+        &b"msg 1 \xffa\n"[..],
+        b"msg 1 a\xc3\n",
+        b"msg 1 \xe2\x82a\xac\n",
+        b"ping\xff 1\n",
+    ] {
+        for at in 0..=line.len() {
+            let mut s = Solo::start(0, 2);
+            let conn = s.peer(1);
+            s.bytes(conn, &line[..at]);
+            if s.why(conn).is_none() {
+                s.bytes(conn, &line[at..]);
+            }
+            assert_eq!(s.why(conn), Some(Why::NotUtf8), "{line:?} cut at {at}");
+            assert_eq!(s.log(), "");
+        }
+    }
+}
+
+#[test]
 fn the_answer_to_a_dial_must_come_from_whom_was_dialled() {
     for (line, why) in [
         (&b"ping 0\n"[..], Why::OtherId),

@@ -155,6 +155,34 @@ fn a_shutdown_flushes_what_was_accepted_then_ends() {
 }
 
 #[test]
+fn a_shutdown_opens_no_door_again() {
+    let mut s = Solo::start(0, 2);
+    s.server.handle_starved(s.now, LINKS);
+    s.peer(1);
+    let m = s.master();
+    s.bytes(m, b"broadcast a\n");
+    s.server.handle_shutdown(s.now);
+    s.drain();
+    s.advance(STARVED);
+    assert_eq!((s.halt, s.shut.len()), (None, 2));
+}
+
+#[test]
+fn the_counters_say_what_was_done() {
+    let mut s = Solo::start(0, 2);
+    let m = s.master();
+    let p = s.accept(LINKS);
+    s.bytes(m, b"broadcast a\nbroadcast b\n");
+    s.bytes(p, b"ping 1\nmsg 1 c\nmsg 1 d\n");
+    s.bytes(m, b"get\n");
+    assert_eq!(s.read(p), "ping 0\n");
+    assert_eq!(s.read(m), "messages a,b,c,d\n");
+    let c = s.server.counters();
+    assert_eq!((c.broadcasts, c.deliveries, c.accepted), (2, 2, 2));
+    assert_eq!((c.bytes_in, c.bytes_out), (24 + 23 + 4, 7 + 17));
+}
+
+#[test]
 fn a_shutdown_with_nothing_owed_ends_at_once_also_before_the_start() {
     let mut s = Solo::start(1, 3);
     s.server.handle_shutdown(s.now);
