@@ -258,7 +258,9 @@ fn output_that_was_not_drained_is_due_at_once() {
     assert_eq!((timeout.at, timeout.why), (s.now, "undrained"));
     assert_eq!(timeout.after(s.now), Span::ZERO);
     s.drain();
-    assert!(s.server.poll_timeout().expect("a heartbeat").at > s.now);
+    let timeout = s.server.poll_timeout().expect("a heartbeat");
+    assert_eq!(timeout.at, Time::ZERO + HEARTBEAT);
+    assert_eq!(timeout.after(s.now) + harness::ms(7), HEARTBEAT);
 }
 
 #[test]
