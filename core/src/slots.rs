@@ -51,9 +51,7 @@ impl Slots {
     /// Gives the slot of `conn`, which was released, to whoever comes next: once the driver knows
     /// that the handle is dead, so that no two handles of one slot are ever open in a driver.
     pub(crate) fn free(&mut self, conn: Conn) {
-        if conn.slot() < self.table.len() {
-            self.free.push(conn.slot() as u32);
-        }
+        self.free.push(conn.slot() as u32);
     }
 }
 

@@ -109,6 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_moment_is_a_span_away_from_another() {
+        let (early, span) = (Time::from_micros(1_000), Span::from_millis(2));
+        let late = early + span;
+        assert_eq!((late.as_micros(), span.as_micros()), (3_000, 2_000));
+        assert_eq!((late.since(early), late - span), (span, early));
+        assert_eq!(span + Span::from_micros(5), Span::from_micros(2_005));
+        assert_eq!(span.times(3), Span::from_millis(6));
+    }
+
+    #[test]
     fn arithmetic_saturates_at_both_ends() {
         assert_eq!(
             Time::from_micros(u64::MAX) + Span::from_micros(1),
@@ -117,5 +127,9 @@ mod tests {
         assert_eq!(Time::from_micros(3) - Span::from_micros(5), Time::ZERO);
         assert_eq!(Time::ZERO.since(Time::from_micros(9)), Span::ZERO);
         assert_eq!(Span::from_millis(u64::MAX).as_micros(), u64::MAX);
+        assert_eq!(
+            Span::from_micros(u64::MAX) + Span::from_micros(1),
+            Span::from_micros(u64::MAX)
+        );
     }
 }

@@ -112,6 +112,7 @@ mod tests {
         assert_eq!(timers.next(), Some((b, Timer::Dial)));
         for (i, timer) in Timer::ALL.into_iter().enumerate() {
             assert_eq!(timer as usize, i);
+            assert!(Timer::ALL[..i].iter().all(|t| t.name() != timer.name()));
         }
     }
 }

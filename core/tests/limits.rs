@@ -164,6 +164,31 @@ fn a_peer_just_at_the_lag_stays_when_another_is_dropped_for_being_past_it() {
 }
 
 #[test]
+fn what_all_peers_have_read_is_not_kept_while_they_are_still_behind() {
+    let mut s = limited(3, |_| ());
+    let (p, q, m) = (s.peer(1), s.peer(2), s.master());
+    s.bytes(m, b"broadcast abc\n");
+    s.read(p);
+    s.read(q);
+    let text = "x".repeat(60_000);
+    for _ in 0..4 {
+        s.bytes(m, format!("broadcast {text}\n").as_bytes());
+    }
+    let all = 4 * ("msg 0 \n".len() + text.len());
+    let lag = |s: &Solo| s.server.gauges().lag_bytes as usize;
+    s.take(p, 150_000);
+    assert_eq!(lag(&s), all, "the other has read nothing");
+    s.take(q, 100_000);
+    // To within a block of what the slower of them still needs.
+    assert!(lag(&s) < all - 100_000 + (64 << 10));
+    s.take(q, 100_000);
+    assert!(lag(&s) < all - 150_000 + (64 << 10));
+    s.read(p);
+    s.read(q);
+    assert_eq!(lag(&s), 0);
+}
+
+#[test]
 fn replies_past_the_limit_hold_what_was_read_and_lose_none_of_it() {
     let reply = "alive 0\n".len();
     let mut s = limited(1, |l| l.replies = 4 * reply);
