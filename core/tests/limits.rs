@@ -46,6 +46,17 @@ fn text_from_a_master_and_from_a_peer() {
 }
 
 #[test]
+fn a_line_of_the_longest_id_and_text_passes_and_one_byte_more_is_not_kept() {
+    let mut s = limited(1024, |l| l.text = 4);
+    let p = s.peer(1023);
+    s.bytes(p, b"msg 1023 abcd");
+    s.bytes(p, b"\n");
+    assert_eq!((s.log().as_str(), s.why(p)), ("abcd", None));
+    s.bytes(p, b"msg 1023 abcde");
+    assert_eq!(s.why(p), Some(Why::TooLong));
+}
+
+#[test]
 fn nameless_links_push_out_the_oldest() {
     let mut s = limited(9, |l| l.nameless = 2);
     let first = s.accept(LINKS);
