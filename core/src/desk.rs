@@ -210,7 +210,7 @@ impl Desk {
 
     /// Whether any master watches.
     pub(crate) const fn watched(&self) -> bool {
-        self.watchers > 0
+        self.watchers != 0
     }
 
     pub(crate) fn watch(&mut self, conn: Conn) {

@@ -439,7 +439,7 @@ impl Mesh {
         self.stream.append(&self.prefix);
         self.stream.append(text);
         self.stream.append(b"\n");
-        if self.behind < self.up {
+        if self.behind != self.up {
             self.behind = self.up;
             for link in self.links.iter_mut().flatten() {
                 if link.peer().is_some() && link.cursor == start && !link.sending {

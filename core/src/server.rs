@@ -177,7 +177,7 @@ impl ChatServer {
     #[must_use]
     pub fn alive(&self) -> Vec<u32> {
         let mut ids: Vec<u32> = self.mesh.up().collect();
-        let at = ids.partition_point(|&id| id < self.id);
+        let (Ok(at) | Err(at)) = ids.binary_search(&self.id);
         ids.insert(at, self.id);
         ids
     }
