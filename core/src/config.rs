@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn every_limit_passes_at_both_its_bounds_and_is_named_one_past_them() {
-        let limits: [(&str, u64, u64, fn(&mut Limits, u64)); 9] = [
+        type Set = fn(&mut Limits, u64);
+        let limits: [(&str, u64, u64, Set); 9] = [
             ("text", 1, 1 << 30, |l, v| l.text = v as usize),
             ("nameless", 1, 65_536, |l, v| l.nameless = v as usize),
             ("masters", 1, 65_536, |l, v| l.masters = v as usize),
@@ -334,9 +335,10 @@ mod tests {
 
     #[test]
     fn every_time_passes_at_both_its_bounds_and_is_named_one_past_them() {
+        type Time = fn(&mut Times) -> &mut Span;
         const HOUR: u64 = 3_600_000_000;
         let us = |span: &mut Span, v| *span = Span::from_micros(v);
-        let times: [(&str, u64, fn(&mut Times) -> &mut Span); 6] = [
+        let times: [(&str, u64, Time); 6] = [
             ("heartbeat", 1, |t| &mut t.heartbeat),
             // Longer than a heartbeat.
             ("suspicion", 450_001, |t| &mut t.suspicion),
