@@ -309,6 +309,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn short_replies_go_out_together_and_a_piece_at_its_size_grows_no_more() {
+        let (mut desk, mut turn) = (Desk::new(&Limits::default()), Turn::default());
+        let log = Log::default();
+        let conn = desk.handle_accepted(&mut turn).expect("there is room");
+        desk.owe(&mut turn, conn, b"one\n");
+        desk.owe(&mut turn, conn, &[b'x'; PIECE - 5]);
+        desk.owe(&mut turn, conn, b"\n");
+        assert_eq!(desk.pending(conn, &log).len(), PIECE);
+        desk.owe(&mut turn, conn, b"two\n");
+        assert_eq!(desk.pending(conn, &log).len(), PIECE);
+        desk.handle_sent(&mut turn, conn, PIECE, &log)
+            .expect("it was pending");
+        assert_eq!(desk.pending(conn, &log), b"two\n");
+    }
+
+    #[test]
     fn a_master_that_is_always_a_little_behind_costs_what_it_is_owed() {
         let (mut desk, mut turn) = (Desk::new(&Limits::default()), Turn::default());
         let log = Log::default();
