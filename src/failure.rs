@@ -1,5 +1,6 @@
 //! Why a command ends without having done what was asked, as a person reads it.
 
+use crate::output;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("error: {}\nhint: {}", self.sentence, self.hint);
+        output::remark(format!("error: {}\nhint: {}\n", self.sentence, self.hint).as_bytes());
         ExitCode::from(self.status)
     }
 }

@@ -1,11 +1,14 @@
 //! The one binary: what the command line asks for, handed to the subcommand's own file.
 #![forbid(unsafe_code)]
+// They panic when nobody reads: what is printed goes through `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 mod failure;
 mod logging;
 mod metrics;
 mod observer;
+mod output;
 mod scrape;
 mod settings;
 mod signals;

@@ -1,6 +1,7 @@
 //! The command line, from outside: what it says of a mistake, how a server ends, and that the
 //! environment steers it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio, id};
@@ -368,4 +369,56 @@ fn completions_know_the_subcommands() {
         assert!(output.status.success(), "{shell}");
         assert!(text(&output.stdout).contains("serve"), "{shell}");
     }
+}
+
+/// Commands that print a result, and succeed.
+const PRINTING: [&str; 9] = [
+    "completions bash",
+    "sim run --seed 3",
+    "sim sweep --seeds 0..3",
+    "sim check-determinism --seeds 0..2",
+    "sim explore --servers 2 --messages 1 --crashes 0",
+    "sim script tests/message.input",
+    "sim script --print tests/message.input",
+    "sim replay sim/tests/plans/finished-and-left.plan",
+    "sim trace sim/tests/plans/finished-and-left.plan",
+];
+
+#[test]
+fn a_reader_that_leaves_changes_nothing() {
+    for arguments in PRINTING {
+        let (reads, writes) = std::io::pipe().unwrap();
+        drop(reads);
+        let child = chatroom(arguments)
+            .stdout(writes)
+            .stderr(Stdio::piped())
+            .spawn();
+        let output = child.unwrap().wait_with_output().unwrap();
+        assert_eq!(text(&output.stderr), "", "{arguments}");
+        assert_eq!(output.status.code(), Some(0), "{arguments}");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_no_success() {
+    for arguments in PRINTING {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let child = chatroom(arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn();
+        let output = child.unwrap().wait_with_output().unwrap();
+        let said = "error: cannot print: No space left on device (os error 28)\n\
+                    hint: is there room where standard output goes?\n";
+        assert_eq!(text(&output.stderr), said, "{arguments}");
+        assert_eq!(output.status.code(), Some(1), "{arguments}");
+    }
+}
+
+#[test]
+fn a_mistake_that_nobody_hears_of_has_its_status() {
+    let (reads, writes) = std::io::pipe().unwrap();
+    drop(reads);
+    let status = chatroom("serve 3 3 10000").stderr(writes).status();
+    assert_eq!(status.unwrap().code(), Some(2));
 }

@@ -1,8 +1,9 @@
 //! `chatroom completions`.
 
+use crate::failure::Failure;
+use crate::output;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use std::io;
 use std::process::ExitCode;
 
 /// Print the completions for a shell.
@@ -16,14 +17,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let mut command = crate::Arguments::command();
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "chatroom", &mut script);
-        // Whoever closed the pipe early has read what it wanted.
-        match io::Write::write_all(&mut io::stdout(), &script) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        }
+        output::print(&script)?;
+        Ok(ExitCode::SUCCESS)
     }
 }

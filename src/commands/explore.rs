@@ -1,6 +1,7 @@
 //! `chatroom sim explore`: every order of a few events on a small grid.
 
 use crate::failure::Failure;
+use crate::output::say;
 use chatroom_sim::chat::server;
 use chatroom_sim::explore::{
     Bounds, Found, Limit, MAX_EVENTS, MAX_SERVERS, Reduction, Report, Start, explore, walk,
@@ -98,28 +99,28 @@ impl Explore {
             bar.tick();
         });
         bar.finish_and_clear();
-        print(&report);
+        summarize(&report)?;
         if let Some(found) = found {
             self.tell(&bounds, &found)?;
             return Ok(ExitCode::FAILURE);
         }
         if !report.exhausted {
-            println!("nothing broke so far: a limit was reached before the end");
+            say("nothing broke so far: a limit was reached before the end")?;
             return Ok(ExitCode::FAILURE);
         }
-        println!("exhausted: nothing broke");
+        say("exhausted: nothing broke")?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn tell(&self, bounds: &Bounds, found: &Found) -> Result<(), Failure> {
         let walked = walk(server, bounds, &found.steps);
         for (number, line) in walked.lines.iter().enumerate() {
-            println!("{number:>4}  {line}");
+            say(format_args!("{number:>4}  {line}"))?;
         }
         let violation = &found.violation;
-        println!("{}: {}", violation.property, violation.text);
+        say(format_args!("{}: {}", violation.property, violation.text))?;
         let Some(path) = &self.trace else {
-            println!("to draw it: give --trace FILE.html");
+            say("to draw it: give --trace FILE.html")?;
             return Ok(());
         };
         let text = match path.extension().is_some_and(|end| end == "html") {
@@ -139,15 +140,15 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-fn print(report: &Report) {
+fn summarize(report: &Report) -> Result<(), Failure> {
     let seconds = report.took.as_secs_f64();
-    println!(
+    say(format_args!(
         "{} states, {} transitions, depth {}, {} at rest, {} final, digest {:016x}",
         report.states, report.transitions, report.depth, report.rests, report.finals, report.digest
-    );
-    println!(
+    ))?;
+    say(format_args!(
         "{seconds:.1} s, {:.0} states a second, some {} MiB at the most",
         report.states as f64 / seconds.max(1e-6),
         report.bytes >> 20
-    );
+    ))
 }

@@ -23,9 +23,9 @@ impl Command {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Serve(serve) => serve.run(),
-            Self::Replay(replay) => Ok(replay.run()),
+            Self::Replay(replay) => replay.run(),
             Self::Sim(sim) => sim.run(),
-            Self::Completions(completions) => Ok(completions.run()),
+            Self::Completions(completions) => completions.run(),
         }
     }
 }

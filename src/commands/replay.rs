@@ -1,11 +1,12 @@
 //! `chatroom replay`.
 
+use crate::failure::Failure;
+use crate::output::say;
 use crate::settings;
 use chatroom_core::ChatServer;
-use chatroom_record::{Failure, FormatError};
+use chatroom_record::Failure as Broken;
 use clap::Args;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,24 +31,23 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let mut status = ExitCode::SUCCESS;
         for path in &self.files {
             let shown = path.display();
-            // Whoever closes either stream early still gets the status.
-            let _ = match replay(path) {
-                Ok(report) => writeln!(io::stdout(), "{shown}: {report}"),
+            match replay(path) {
+                Ok(report) => say(format_args!("{shown}: {report}"))?,
                 Err(Refusal::Differs(what)) => {
                     status = ExitCode::FAILURE;
-                    writeln!(io::stdout(), "{shown}: {what}")
+                    say(format_args!("{shown}: {what}"))?;
                 }
                 Err(Refusal::Unread(why)) => {
-                    status = ExitCode::FAILURE;
-                    writeln!(io::stderr(), "error: {shown}: {why}")
+                    let hint = "`chatroom serve --record FILE` makes a recording";
+                    status = Failure::denied(format!("{shown}: {why}"), hint).report();
                 }
-            };
+            }
         }
-        status
+        Ok(status)
     }
 }
 
@@ -67,7 +67,7 @@ fn replay(path: &Path) -> Result<String, Refusal> {
     });
     match replayed {
         Ok(report) => Ok(report.to_string()),
-        Err(Failure::Differs(difference)) => {
+        Err(Broken::Differs(difference)) => {
             let mut what = difference.to_string();
             if recorded_by != settings::VERSION {
                 what.push_str(&format!(
@@ -77,9 +77,6 @@ fn replay(path: &Path) -> Result<String, Refusal> {
             }
             Err(Refusal::Differs(what))
         }
-        Err(Failure::Format(error @ FormatError::NotARecording)) => Err(Refusal::Unread(format!(
-            "{error}\nhint: `chatroom serve --record FILE` makes one"
-        ))),
-        Err(Failure::Format(error)) => Err(Refusal::Unread(error.to_string())),
+        Err(Broken::Format(error)) => Err(Refusal::Unread(error.to_string())),
     }
 }

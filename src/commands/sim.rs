@@ -2,6 +2,7 @@
 
 use super::explore::Explore;
 use crate::failure::Failure;
+use crate::output::{print, remark, say};
 use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
 use chatroom_sim::chat::{Profile, cases, delivery, generate, judge, run_seed, script, server};
 use chatroom_sim::plan::Plan;
@@ -11,7 +12,6 @@ use chatroom_sim::trace::Format;
 use chatroom_sim::view::{self, Page};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -208,8 +208,10 @@ fn tell(seed: u64, profile: Profile, folder: &Path) -> Result<ExitCode, Failure>
     match Broken::of_seed(server, seed, profile, Budget::default()) {
         Some(mut broken) => {
             broken.save(folder).map_err(|e| unwritten(folder, &e))?;
-            println!("{broken}");
-            println!("whole plan: chatroom sim run --seed {seed} --profile {profile} --save FILE");
+            say(&broken)?;
+            say(format_args!(
+                "whole plan: chatroom sim run --seed {seed} --profile {profile} --save FILE"
+            ))?;
             Ok(ExitCode::FAILURE)
         }
         None => Err(Failure::denied(
@@ -217,12 +219,6 @@ fn tell(seed: u64, profile: Profile, folder: &Path) -> Result<ExitCode, Failure>
             "a run is not deterministic: `chatroom sim check-determinism` looks for that",
         )),
     }
-}
-
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    io::stdout()
-        .write_all(bytes)
-        .map_err(|e| Failure::denied(format!("cannot print: {e}"), "is somebody reading?"))
 }
 
 impl Sim {
@@ -250,14 +246,14 @@ impl Run {
         if judged.verdict.violation.is_some() {
             return tell(self.seed, self.profile, &self.failures.failures);
         }
-        println!(
+        say(format_args!(
             "seed {}: nothing broke in {} events and {}.{:03} simulated seconds, hash {:016x}",
             self.seed,
             judged.verdict.events,
             judged.verdict.simulated / 1_000_000,
             judged.verdict.simulated / 1000 % 1000,
             judged.hash
-        );
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -280,26 +276,29 @@ impl SweepSeeds {
             &mut |swept: &Swept| bar.set_position(swept.seeds),
         );
         bar.finish_and_clear();
-        println!(
+        say(format_args!(
             "{} seeds of {}, {} events, {} simulated seconds, in {:.1} s",
             swept.seeds,
             self.profile,
             swept.events,
             swept.simulated / 1_000_000,
             swept.took.as_secs_f64()
-        );
+        ))?;
         for (case, count) in swept.sometimes.iter() {
-            println!("{count:>12}  {case}");
+            say(format_args!("{count:>12}  {case}"))?;
         }
         if let Some((seed, _)) = swept.first {
             return tell(seed, self.profile, &self.failures.failures);
         }
         let missing = swept.sometimes.missing();
         if swept.seeds >= cases::ENOUGH && !missing.is_empty() {
-            println!("these cases never came up: {}", missing.join("; "));
+            say(format_args!(
+                "these cases never came up: {}",
+                missing.join("; ")
+            ))?;
             return Ok(ExitCode::FAILURE);
         }
-        println!("nothing broke");
+        say("nothing broke")?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -309,10 +308,10 @@ impl Saved {
         let plan = read_plan(&self.plan)?;
         let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
         if judged.verdict.violation.is_none() {
-            println!(
+            say(format_args!(
                 "nothing broke in {} events, hash {:016x}",
                 judged.verdict.events, judged.hash
-            );
+            ))?;
             return Ok(ExitCode::SUCCESS);
         }
         // Not made smaller: what is shown is this plan's own run.
@@ -323,7 +322,7 @@ impl Saved {
         let broken = Broken::of_plan(server, &plan, budget).map_err(|e| unfit(&self.plan, e))?;
         if let Some(mut broken) = broken {
             broken.path = Some(self.plan.clone());
-            println!("{broken}");
+            say(&broken)?;
         }
         Ok(ExitCode::FAILURE)
     }
@@ -346,7 +345,7 @@ impl Shrink {
         let shrunk = smaller(&server, &plan, violation.property, budget);
         let into = self.into.as_ref().unwrap_or(&self.plan);
         fs::write(into, shrunk.plan.to_string()).map_err(|e| unwritten(into, &e))?;
-        println!(
+        say(format_args!(
             "{}: from {} events on {} servers to {} on {}, in {} runs{}",
             violation.property,
             plan.events.len(),
@@ -359,8 +358,11 @@ impl Shrink {
             } else {
                 ""
             }
-        );
-        println!("replay: chatroom sim replay {}", into.display());
+        ))?;
+        say(format_args!(
+            "replay: chatroom sim replay {}",
+            into.display()
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -385,7 +387,7 @@ impl Script {
                 let printed = script::run(&text, seed);
                 let Some(expected) = &expected else {
                     print(&printed.output)?;
-                    eprint!("{}", String::from_utf8_lossy(&printed.errors));
+                    remark(&printed.errors);
                     continue;
                 };
                 let same = printed.output.trim_ascii() == expected.trim_ascii();
@@ -395,19 +397,19 @@ impl Script {
                 }
                 failed += 1;
                 status = ExitCode::FAILURE;
-                println!("{name} wrong under seed {seed}");
+                say(format_args!("{name} wrong under seed {seed}"))?;
                 if let Some(violation) = &printed.violation {
-                    println!("  {}: {}", violation.property, violation.text);
+                    say(format_args!("  {}: {}", violation.property, violation.text))?;
                 }
-                println!(
+                say(format_args!(
                     "  chatroom sim script --print --seeds {seed}..{} {}",
                     seed + 1,
                     path.display()
-                );
+                ))?;
             }
         }
         if !self.print {
-            println!("{passed} passed, {failed} failed");
+            say(format_args!("{passed} passed, {failed} failed"))?;
         }
         Ok(status)
     }
@@ -435,10 +437,11 @@ impl Trace {
         };
         print(text.as_bytes())?;
         if let Some(violation) = violation {
-            eprintln!(
-                "{}: {} {:?}",
+            let said = format!(
+                "{}: {} {:?}\n",
                 violation.property, violation.text, violation.events
             );
+            remark(said.as_bytes());
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)
@@ -451,13 +454,18 @@ impl Twice {
         for seed in self.seeds.clone() {
             let [one, other] = [(), ()].map(|()| run_seed(server, seed, self.profile));
             if one.hash != other.hash {
-                println!("seed {seed}: {:016x}, then {:016x}", one.hash, other.hash);
+                say(format_args!(
+                    "seed {seed}: {:016x}, then {:016x}",
+                    one.hash, other.hash
+                ))?;
                 return Ok(ExitCode::FAILURE);
             }
             events += one.verdict.events;
             all = all.rotate_left(7) ^ one.hash;
         }
-        println!("the same twice: {events} events, hash of all {all:016x}");
+        say(format_args!(
+            "the same twice: {events} events, hash of all {all:016x}"
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
