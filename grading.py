@@ -14,6 +14,7 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -198,12 +199,18 @@ def difference(expected, printed, one, other):
     return [shown(line.encode("utf-8")) for _, line in zip(range(SHOWN_LINES), lines)]
 
 
-def tell(text, stream=None):
-    """Prints text of any script, whatever encoding the stream has."""
-    stream = stream or sys.stdout
-    stream.flush()
-    getattr(stream, "buffer", stream).write(text.encode("utf-8") + b"\n")
-    stream.flush()
+def tell(text, number=1):
+    """Prints text of any script, whatever encoding the stream has.
+
+    Ends the run if that fails, silently if the reader has left.
+    """
+    data = text.encode("utf-8") + b"\n"
+    try:
+        while data:
+            data = data[os.write(number, data):]
+    except OSError as error:
+        sys.exit(1 if error.errno == errno.EPIPE else
+                 "grading.py: cannot print: %s" % os.strerror(error.errno))
 
 
 def work(cases, lock, addresses, stopping):
@@ -224,7 +231,7 @@ def work(cases, lock, addresses, stopping):
 def grade(cases, options):
     """Runs all cases, telling of each in order; how many were right and wrong."""
     stopping, lock, pending = threading.Event(), threading.Lock(), iter(cases)
-    addresses = Addresses(int(os.environ.get("CHATROOM_BASE_PORT") or 3000))
+    addresses = Addresses(options.base_port)
     threads = [threading.Thread(target=work, args=(pending, lock, addresses, stopping))
                for _ in range(min(options.jobs, len(cases)))]
     for thread in threads:
@@ -240,7 +247,7 @@ def grade(cases, options):
             for line in case.faults:
                 tell(u"    " + line)
             if case.note and not case.faults:
-                tell(u"%s: %s" % (case.name, case.note), sys.stderr)
+                tell(u"%s: %s" % (case.name, case.note), 2)
             if case.faults and getattr(case, "said", None):
                 tell(u"    said on standard error:")
                 for line in case.said:
@@ -254,10 +261,9 @@ def grade(cases, options):
 
 
 def at_least_one(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not re.match("0*[1-9][0-9]{0,5}$", text):
+        raise argparse.ArgumentTypeError("%r: expected a number from 1" % text)
+    return int(text)
 
 
 def arguments(argv):
@@ -286,6 +292,10 @@ def arguments(argv):
         options.timeout = float(os.environ.get("CHATROOM_TIMEOUT") or 120)
     except ValueError:
         parser.error("CHATROOM_TIMEOUT must be a number of seconds")
+    try:
+        options.base_port = int(os.environ.get("CHATROOM_BASE_PORT") or 3000)
+    except ValueError:
+        parser.error("CHATROOM_BASE_PORT must be a number")
     return options
 
 
@@ -309,13 +319,19 @@ def collect(options):
             os.makedirs(kept)
         except OSError as error:
             if error.errno != errno.EEXIST:
-                raise
+                sys.exit("grading.py: what is printed is kept in %s, which cannot be made: %s"
+                         % (kept, os.strerror(error.errno)))
         cases.extend(Case(name, options.dir, kept, options) for name in names)
     return cases
 
 
 def main(argv):
     options = arguments(argv)
+    for number, name in enumerate(("input", "output", "error")):
+        try:
+            os.fstat(number)
+        except OSError:     # what is opened next would take its place
+            sys.exit("grading.py: standard %s is closed: give it a file, such as /dev/null" % name)
 
     def told(which, _frame):
         sys.exit(128 + which)

@@ -147,6 +147,19 @@ def again(call, *arguments):
                 raise
 
 
+def write(number, data):
+    """Writes all of `data` to a descriptor. Nothing stays in a buffer, to fail at the exit."""
+    data = memoryview(data)
+    while len(data):
+        data = data[again(os.write, number, data):]
+
+
+def useless(doing, error):
+    """Ends the run as standard input or output failed; silently if its reader has left."""
+    sys.exit(1 if error.errno == errno.EPIPE else
+             "master.py: cannot %s: %s" % (doing, os.strerror(error.errno)))
+
+
 def ready(reads, writes, until):
     """What of the given can be read, and written, before `until`; TimeUp if nothing."""
     while True:
@@ -325,17 +338,17 @@ class Master(object):
         self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self.servers = {}
         self.status = 0
-        self.out = getattr(sys.stdout, "buffer", sys.stdout)
-        self.err = getattr(sys.stderr, "buffer", sys.stderr)
         self.began = now()
         self.deadline = self.began + options.timeout
 
     # What is said
 
     def say(self, *words):
-        for line in words:
-            self.err.write((line if isinstance(line, bytes) else line.encode("utf-8")) + b"\n")
-        self.err.flush()
+        lines = [line if isinstance(line, bytes) else line.encode("utf-8") for line in words]
+        try:
+            write(2, b"\n".join(lines + [b""]))
+        except OSError:
+            pass    # nobody to tell that nobody listens; the status says it
 
     def fail(self, words, hint=""):
         self.status = self.status or 1
@@ -367,10 +380,6 @@ class Master(object):
             self.status = 128 + signal.SIGINT
         except Signalled as told:
             self.status = 128 + told.number
-        except (IOError, OSError) as error:
-            if error.errno != errno.EPIPE:
-                raise
-            self.status = 1     # nobody reads our output any more
         finally:
             self.stop(forced)
         self.debug(b"Goodbye :)")
@@ -492,19 +501,27 @@ class Master(object):
                 # Our sockets close on exec, so there is no table of descriptors to walk.
                 return subprocess.Popen(
                     [program, str(command.pid), str(command.n), str(command.port)],
-                    stdin=null, stdout=self.err.fileno() if self.options.debug else null,
+                    stdin=null, stdout=2 if self.options.debug else null,
                     env=environment, close_fds=False, **own_session)
         except OSError as error:
             raise LabError(b"Master or testcase error!", "%s: %s" % (program, error.strerror))
 
     def get(self, command):
-        self.ask(command.pid, b"get", b"messages")
+        self.show(self.ask(command.pid, b"get", b"messages"))
 
     def alive(self, command):
-        self.ask(command.pid, b"alive", b"alive")
+        self.show(self.ask(command.pid, b"alive", b"alive"))
 
-    def ask(self, pid, request, kind, show=True):
-        """Sends a request and prints its reply as it came."""
+    @staticmethod
+    def show(reply):
+        """Prints a reply as it came, if one came."""
+        try:
+            write(1, b"" if reply is None else reply + b"\n")
+        except OSError as error:
+            useless("print", error)
+
+    def ask(self, pid, request, kind):
+        """The reply to a request; None instead of one of no known kind, which is told."""
         server = self.server(pid)
 
         def exchange(connection):
@@ -514,17 +531,14 @@ class Master(object):
                 refused, connection.broadcasts = connection.broadcasts, max(0, connection.broadcasts - 1)
                 if line.split(b" ", 1)[0] == kind:
                     connection.broadcasts = 0
-                    if show:
-                        self.out.write(line + b"\n")
-                        self.out.flush()
-                    return
+                    return line
                 # A line of another kind may refuse an earlier broadcast; with
                 # none open it is the answer to this request.
                 self.fail(b"Invalid Response: " + line)
                 if not refused:
-                    return
+                    return None
 
-        self.over_command(server, exchange)
+        return self.over_command(server, exchange)
 
     def broadcast(self, command):
         def exchange(connection):
@@ -534,10 +548,10 @@ class Master(object):
         self.over_command(self.server(command.pid), exchange)
 
     def over_command(self, server, exchange):
-        """Runs `exchange` over the command connection, telling how that can fail."""
+        """What `exchange` makes of the command connection; tells how that can fail."""
         pid = server.pid
         try:
-            exchange(server.connection("command", self.limit(1.0)))
+            return exchange(server.connection("command", self.limit(1.0)))
         except TimeUp:
             server.drop("command")
             raise
@@ -588,7 +602,7 @@ class Master(object):
         for server in list(self.servers.values()):
             if server.command is not None and server.command.broadcasts:
                 try:
-                    self.ask(server.pid, b"alive", b"alive", show=False)
+                    self.ask(server.pid, b"alive", b"alive")
                 except LabError as error:
                     self.fail(error.words, error.hint)
 
@@ -613,7 +627,7 @@ class Master(object):
             self.forget(server)
         stopall = os.path.join(HERE, "stopall")
         if os.access(stopall, os.X_OK):
-            subprocess.call([stopall], stdout=self.err.fileno())
+            subprocess.call([stopall], stdout=2)
 
 
 def piped(master):
@@ -623,7 +637,10 @@ def piped(master):
         while lines.whole:
             yield lines.whole.popleft()
         ready([0], [], master.deadline)
-        data = again(os.read, 0, RECV_BYTES)
+        try:
+            data = again(os.read, 0, RECV_BYTES)
+        except OSError as error:
+            useless("read commands", error)
         if not data:
             yield lines.unfinished()
             return
@@ -663,9 +680,12 @@ def typed(master):
 
 
 def seconds(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value <= 10 ** 6:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError("%r: expected a number of seconds above 0" % text)
     return value
 
 
@@ -698,6 +718,11 @@ def built():
 
 def main(argv):
     options = arguments(argv)
+    for number, name in enumerate(("input", "output", "error")):
+        try:
+            os.fstat(number)
+        except OSError:     # what is opened next would take its place
+            sys.exit("master.py: standard %s is closed: give it a file, such as /dev/null" % name)
 
     def told(which, _frame):
         raise Signalled(which)

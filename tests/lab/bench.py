@@ -30,6 +30,19 @@ class Bench(unittest.TestCase):
         self.host, holder = grading.Addresses(3000).take()
         self.addCleanup(holder.close)
 
+    def living(self):
+        """The fakes whose process is still there."""
+        found = []
+        for name in os.listdir(self.grid):
+            with open(os.path.join(self.grid, name)) as source:
+                pid = int(source.read())
+            try:
+                os.kill(pid, 0)
+                found.append(pid)
+            except OSError:
+                pass
+        return found
+
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
@@ -43,6 +56,20 @@ class Bench(unittest.TestCase):
                     if not name.startswith("CHATROOM_"))
         held.update(CHATROOM_HOST=self.host, FAKE_FOLDER=self.grid, FAKE_MODES=modes)
         return dict(held, **more)
+
+    def redirected(self, tool, redirection, script=b""):
+        """Runs a tool as a shell does with this redirection: its status and standard error.
+
+        Nobody reads its standard output.
+        """
+        shell = subprocess.Popen(["sh", "-c", 'exec "$@" ' + redirection, "sh", sys.executable]
+                                 + [self.path(tool[0])] + list(tool[1:]),
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, env=self.environment())
+        shell.stdout.close()
+        shell.stdout = None
+        _, err = shell.communicate(script)
+        return shell.returncode, err
 
     def run_tool(self, tool, arguments, script=b"", modes="", **more):
         """Runs a tool to its end: its status, standard output and standard error."""

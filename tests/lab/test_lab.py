@@ -115,19 +115,6 @@ class Commands(Bench):
         self.assertEqual(running.returncode, 128 + signal.SIGTERM)
         self.assertEqual(self.living(), [])
 
-    def living(self):
-        """The fakes whose process is still there."""
-        found = []
-        for name in os.listdir(self.grid):
-            with open(os.path.join(self.grid, name)) as source:
-                pid = int(source.read())
-            try:
-                os.kill(pid, 0)
-                found.append(pid)
-            except OSError:
-                pass
-        return found
-
 
 class Failures(Bench):
     def fails(self, words, script, modes="", arguments=(), out=b"", **more):
@@ -206,6 +193,26 @@ class Failures(Bench):
 
     def test_a_sleep_past_the_limit_is_a_timeout(self):
         self.fails([b"Timeout!"], b"sleep 600000\n", arguments=["--timeout", "0.2"])
+
+    def test_a_reader_that_leaves_ends_the_run_in_silence(self):
+        began = time.time()
+        self.assertEqual(self.redirected(["master.py"], "", b"0 start 1 10000\n0 get\nsleep 60000\n"),
+                         (1, b""))
+        self.assertLess(time.time() - began, 50)
+        self.assertEqual(self.living(), [])
+
+    def test_a_standard_stream_that_is_of_no_use_is_told_in_one_sentence(self):
+        for redirection, said in (
+                ("<&-", b"standard input is closed: give it a file, such as /dev/null"),
+                (">&-", b"standard output is closed: give it a file, such as /dev/null"),
+                (">/dev/full", b"cannot print: No space left on device"),
+                ("0>/dev/null", b"cannot read commands: Bad file descriptor")):
+            self.assertEqual(self.redirected(["master.py"], redirection, b"0 start 1 10000\n0 get\n"),
+                             (1, b"master.py: " + said + b"\n"))
+        self.assertEqual(self.living(), [])
+
+    def test_errors_that_nobody_reads_are_in_the_status(self):
+        self.assertEqual(self.redirected(["master.py"], "2>/dev/full", b"0 dance\nsleep 0\n"), (1, b""))
 
     def test_wrong_options_have_status_2(self):
         for arguments in (["--timeout", "0"], ["--start-limit", "soon"], ["loud"]):
@@ -301,6 +308,26 @@ class Grading(Bench):
         self.grade("--runtime", "smol")
         with open(self.path("test_output", "one.stderr"), "rb") as kept:
             self.assertTrue(kept.read().startswith(b"smol 127."))
+
+    def test_what_the_grader_cannot_do_is_told_in_one_sentence(self):
+        self.case("one", "sleep 0\n", "")
+        for number in ("0", "-1", "x"):
+            status, _, err = self.grade("--jobs", number)
+            self.assertEqual(status, 2)
+            self.assertIn(b"expected a number from 1\n", err)
+        grader = ["grading.py", self.path("cases")]
+        self.assertEqual(self.redirected(grader, ""), (1, b""))
+        self.assertEqual(self.redirected(grader, ">/dev/full"),
+                         (1, b"grading.py: cannot print: No space left on device\n"))
+        self.assertEqual(self.redirected(grader, ">&-")[0], 1)
+        status, _, err = self.grade(CHATROOM_BASE_PORT="x")
+        self.assertEqual((status, err.splitlines()[-1]),
+                         (2, b"grading.py: error: CHATROOM_BASE_PORT must be a number"))
+        os.rename(self.path("test_output"), self.path("kept"))
+        self.write("test_output", "")
+        status, _, err = self.grade("--repeat", "2")
+        self.assertEqual((status, err.count(b"\n")), (1, 1), err)
+        self.assertIn(b"which cannot be made: Not a directory", err)
 
     def test_addresses_in_use_are_passed_over(self):
         one, two = grading.Addresses(3000), grading.Addresses(3000)
