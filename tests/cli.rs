@@ -277,6 +277,35 @@ fn the_environment_steers_a_server() {
 }
 
 #[test]
+fn a_server_without_descriptors_is_denied_in_one_sentence() {
+    for (runtime, needs) in [("std", 12), ("smol", 14)] {
+        for most in 8..needs {
+            let mut shell = Command::new("sh");
+            let bounded = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+            shell.env_clear().arg("-c").arg(bounded);
+            let host = host().to_string();
+            let served = [
+                "serve",
+                "0",
+                "1",
+                "10000",
+                "--runtime",
+                runtime,
+                "--host",
+                &host,
+            ];
+            shell.arg(env!("CARGO_BIN_EXE_chatroom")).args(served);
+            let output = shell.output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{most}: {said}");
+            assert!(said.contains("Too many open files"), "{most}: {said}");
+            assert!(said.contains("(ulimit -"), "{most}: {said}");
+            assert_eq!(said.lines().count(), 2, "{most}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_grid_of_both_runtimes_delivers_to_all() {
     let host = host();
     let servers = ["std", "smol", "std"].map({

@@ -96,6 +96,10 @@ impl<'a> Watch<'a> {
         stop: &'a Stop,
     ) -> Result<Self, Error> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(Error::system("make an epoll"))?;
+        // async-io panics if there is no room for the three descriptors that it begins with.
+        for room in [(); 3].map(|()| epoll.try_clone()) {
+            room.map_err(Error::system("watch an epoll"))?;
+        }
         // Its own mode does not matter: each wait says how long it may take.
         let epoll = Async::new_nonblocking(epoll).map_err(Error::system("watch an epoll"))?;
         epoll::add(&epoll, stop, Key::Stop.data(), EventFlags::IN)

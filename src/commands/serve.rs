@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// The least port that a master may be given: below it lie the links of the largest grid.
 const LEAST_MASTER_PORT: u16 = 10_000;
+/// The hint when the system denies something.
+const LIMITS: &str = "look at the limits of processes and descriptors (ulimit -a)";
 /// The exit status after a master's `crash`.
 const CRASHED: i32 = 3;
 
@@ -129,7 +131,7 @@ impl Serve {
         let addresses = self.addresses()?;
         let server = ChatServer::new(config.clone()).map_err(misfit)?;
         let stop = signals::stop()
-            .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), "try again"))?;
+            .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), LIMITS))?;
         let log = logging::begin(self.log);
         let metrics = self.metrics.map(|at| self.measure(at)).transpose()?;
         let reporter = Reporter::new(self.id, metrics);
@@ -263,11 +265,11 @@ impl Serve {
                     "end the server that runs there (./stopall), or give another port, --base-port or --host",
                 )
             }
-            Error::Bind { .. } => Failure::denied(error, "is that an address of this machine?"),
-            Error::System { .. } => Failure::denied(
+            Error::Bind { .. } => Failure::denied(
                 error,
-                "look at the limits of processes and descriptors (ulimit -a)",
+                "is that an address of this machine, and a descriptor left (ulimit -n)?",
             ),
+            Error::System { .. } => Failure::denied(error, LIMITS),
         }
     }
 }
