@@ -306,6 +306,43 @@ fn a_server_without_descriptors_is_denied_in_one_sentence() {
 }
 
 #[test]
+fn a_recording_that_may_not_grow_ends_and_the_server_goes_on() {
+    for runtime in RUNTIMES {
+        let host = host();
+        let file = format!("{}/short-{host}.rec", env!("CARGO_TARGET_TMPDIR"));
+        let mut shell = Command::new("sh");
+        let bounded = "ulimit -f 2; exec \"$0\" \"$@\"";
+        shell
+            .env_clear()
+            .args(["-c", bounded, env!("CARGO_BIN_EXE_chatroom")]);
+        shell.args([
+            "serve",
+            "0",
+            "1",
+            "10000",
+            "--runtime",
+            runtime,
+            "--record",
+            &file,
+        ]);
+        shell
+            .args(["--host", &host.to_string()])
+            .stderr(Stdio::piped());
+        let mut server = Server::of(shell, host, 10_000);
+        let mut master = server.master();
+        master.tells(&format!("broadcast {}", "x".repeat(10_000)));
+        assert_eq!(master.asks("alive"), "alive 0");
+        server.signal("TERM");
+        assert_eq!(server.status(), Some(0));
+        let mut log = String::new();
+        let stderr = server.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        assert!(log.contains("the recording ends here"), "{log}");
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
 fn a_grid_of_both_runtimes_delivers_to_all() {
     let host = host();
     let servers = ["std", "smol", "std"].map({
