@@ -13,8 +13,10 @@ mod scrape;
 mod settings;
 mod signals;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
+use std::env;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 /// A chat over a full mesh of servers, in FIFO order.
@@ -48,8 +50,21 @@ struct Arguments {
     command: Command,
 }
 
+/// The command line, in which an empty variable of the environment counts as unset.
+fn arguments() -> Arguments {
+    let unset = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
+    let mut command = Arguments::command().mut_subcommands(|command| {
+        command.mut_args(|arg| match arg.get_env().is_some_and(unset) {
+            true => arg.env(None),
+            false => arg,
+        })
+    });
+    let matches = command.get_matches_mut();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
 fn main() -> ExitCode {
-    match Arguments::parse().command.run() {
+    match arguments().command.run() {
         Ok(status) => status,
         Err(failure) => failure.report(),
     }

@@ -343,6 +343,23 @@ fn a_recording_that_may_not_grow_ends_and_the_server_goes_on() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset() {
+    let host = host();
+    let mut command = chatroom("serve 0 1 10000");
+    let held = text(&run("serve --help").stdout).to_owned();
+    let named = held.split("[env: ").skip(1);
+    let mut names: Vec<_> = named.filter_map(|rest| rest.split('=').next()).collect();
+    assert_eq!(names.len(), 23, "{names:?}");
+    names.retain(|name| *name != "CHATROOM_HOST");
+    command.envs(names.iter().map(|name| (name, "")));
+    command.args(["--host", &host.to_string()]);
+    let server = Server::of(command, host, 10_000);
+    assert_eq!(server.master().asks("alive"), "alive 0");
+    let status = chatroom("serve 0 1 9999").env("CHATROOM_HOST", "").output();
+    assert!(text(&status.unwrap().stderr).starts_with("error: master port 9999"));
+}
+
+#[test]
 fn a_grid_of_both_runtimes_delivers_to_all() {
     let host = host();
     let servers = ["std", "smol", "std"].map({

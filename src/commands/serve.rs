@@ -32,7 +32,8 @@ const CRASHED: i32 = 3;
 /// takes commands from masters on PORT: `get`, `alive`, `broadcast TEXT`, `crash` and `watch`, one
 /// a line. It runs until SIGINT or SIGTERM, on which it sends what it has accepted and ends.
 ///
-/// Every option can also be given by the environment variable that is named with it.
+/// Every option can also be given by the environment variable that is named with it; an empty one
+/// counts as unset.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 EXAMPLE
