@@ -8,6 +8,9 @@ use std::str::{FromStr, Lines};
 /// The version of the program, as in the header of a recording.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The most that a time may be, in milliseconds, as the core has it.
+const HOUR: u64 = 3_600_000;
+
 macro_rules! settings {
     (
         limits { $($limit:ident: $kind:ty, $long:literal, $env:literal, $help:literal;)* }
@@ -28,6 +31,7 @@ macro_rules! settings {
                 #[doc = $time_help]
                 #[arg(
                     id = $time_long, long = $time_long, env = $time_env, value_name = "MS", help_heading = "Times",
+                    value_parser = clap::value_parser!(u64).range(..=HOUR),
                     default_value_t = Times::default().$time.as_micros() / 1000
                 )]
                 $time: u64,

@@ -173,7 +173,17 @@ fn a_mistake_is_named_in_one_sentence_with_a_hint() {
         (
             "serve 0 3 10000 --suspicion 450",
             "error: --suspicion 450: expected 451 to 3600000 ms\n\
-             hint: `chatroom serve --help` tells what each value means\n",
+             hint: --suspicion is longer than --heartbeat\n",
+        ),
+        (
+            "serve 0 3 10000 --max-high-water 99999999999",
+            "error: --max-lag 33554432: expected 99999999999 to 1099511627776\n\
+             hint: --max-lag is at least --max-high-water\n",
+        ),
+        (
+            "serve 0 3 10000 --host ::ffff:10.0.0.1",
+            "error: ::ffff:10.0.0.1 can be reached from other machines\n\
+             hint: give --expose if you mean it; `chatroom serve --help` says what it means\n",
         ),
     ] {
         let output = run(arguments);
@@ -186,7 +196,10 @@ fn a_mistake_is_named_in_one_sentence_with_a_hint() {
 #[test]
 fn what_cannot_be_parsed_is_shown_with_its_place() {
     for (arguments, said) in [
-        ("serve x 3 10000", "error: invalid value 'x' for '<ID>'"),
+        (
+            "serve x 3 10000",
+            "error: invalid value 'x' for '<ID>': expected a number from 0, below N\n",
+        ),
         ("serve -1 3 10000", "error: invalid value '-1' for '<ID>'"),
         (
             "serve 0 3 65536",
@@ -202,7 +215,20 @@ fn what_cannot_be_parsed_is_shown_with_its_place() {
         ),
         (
             "serve 0 3 10000 --host here",
-            "error: invalid value 'here' for '--host <ADDRESS>'",
+            "error: invalid value 'here' for '--host <ADDRESS>': \
+             expected an IP address, such as 127.0.0.1 or ::1\n",
+        ),
+        (
+            "serve 0 3 10000 --base-port 0",
+            "error: invalid value '0' for '--base-port <BASE>': expected a port from 1 to 65535\n",
+        ),
+        (
+            "serve 0 3 10000 --heartbeat 18446744073709551615",
+            "error: invalid value '18446744073709551615' for '--heartbeat <MS>'",
+        ),
+        (
+            "sim sweep --jobs 0",
+            "error: invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=256\n",
         ),
         ("chat", "error: unrecognized subcommand 'chat'"),
     ] {
@@ -431,12 +457,28 @@ fn what_an_operator_needs_to_know_is_in_the_log() {
 }
 
 #[test]
-fn every_page_of_the_manual_has_an_example() {
-    let pages = ["--help", "serve --help", "completions --help"];
-    for page in pages {
-        let output = run(page);
+fn every_page_of_the_manual_has_an_example_and_the_exit_status() {
+    for page in [
+        "",
+        "serve",
+        "replay",
+        "completions",
+        "sim",
+        "sim run",
+        "sim sweep",
+        "sim replay",
+        "sim shrink",
+        "sim script",
+        "sim trace",
+        "sim check-determinism",
+        "sim explore",
+    ] {
+        let output = run(&format!("{page} --help"));
         assert!(output.status.success(), "{page}");
-        assert!(text(&output.stdout).contains("\nEXAMPLE\n"), "{page}");
+        for part in ["EXAMPLE", "EXIT STATUS"] {
+            let part = format!("\n{part}\n");
+            assert!(text(&output.stdout).contains(&part), "{page}{part}");
+        }
     }
     let version = run("--version");
     assert_eq!(

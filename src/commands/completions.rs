@@ -10,7 +10,12 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 EXAMPLE
-    chatroom completions bash > ~/.local/share/bash-completion/completions/chatroom")]
+    chatroom completions bash > ~/.local/share/bash-completion/completions/chatroom
+
+EXIT STATUS
+    0  printed
+    1  standard output could not be written
+    2  the command line is wrong")]
 pub(crate) struct Completions {
     /// The shell to print them for.
     shell: Shell,

@@ -15,8 +15,10 @@ use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The least port that a master may be given: below it lie the links of the largest grid.
@@ -52,13 +54,13 @@ EXIT STATUS
     3  a master said `crash`")]
 pub(crate) struct Serve {
     /// The server's id, from 0.
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 0, below N"))]
     id: u32,
     /// How many servers the grid has.
-    #[arg(value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 1 to 1024"))]
     servers: u32,
     /// Where masters connect: 10000 or above.
-    #[arg(value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(value_name = "PORT", allow_negative_numbers = true, value_parser = expecting::<u16>("a port from 10000 to 65535"))]
     master_port: u16,
 
     /// What the server runs on. From outside both are the same.
@@ -71,7 +73,8 @@ pub(crate) struct Serve {
         long,
         env = "CHATROOM_HOST",
         value_name = "ADDRESS",
-        default_value = "127.0.0.1"
+        default_value = "127.0.0.1",
+        value_parser = expecting::<IpAddr>("an IP address, such as 127.0.0.1 or ::1")
     )]
     host: IpAddr,
     /// Allow an address that other machines can reach.
@@ -85,9 +88,10 @@ pub(crate) struct Serve {
         long,
         env = "CHATROOM_BASE_PORT",
         value_name = "BASE",
-        default_value_t = 3000
+        default_value = "3000",
+        value_parser = expecting::<NonZeroU16>("a port from 1 to 65535")
     )]
-    base_port: u16,
+    base_port: NonZeroU16,
     /// How much to log on standard error.
     #[arg(
         long,
@@ -109,11 +113,21 @@ pub(crate) struct Serve {
     ///
     /// The numbers are at most a quarter of a second old. An address that is not a loopback
     /// address also takes --expose.
-    #[arg(long, env = "CHATROOM_METRICS", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        env = "CHATROOM_METRICS",
+        value_name = "ADDRESS:PORT",
+        value_parser = expecting::<SocketAddr>("an address with a port, such as 127.0.0.1:9100 or [::1]:9100")
+    )]
     metrics: Option<SocketAddr>,
 
     #[command(flatten)]
     settings: Settings,
+}
+
+/// Reads a value; says what was expected instead of what is none.
+fn expecting<T: FromStr>(what: &'static str) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| text.parse().map_err(|_| format!("expected {what}"))
 }
 
 /// What a server runs on.
@@ -188,7 +202,7 @@ impl Serve {
 
     /// Says no to an address that other machines can reach, unless that is meant.
     fn keep_private(&self, address: IpAddr) -> Result<(), Failure> {
-        if address.is_loopback() || self.expose {
+        if address.to_canonical().is_loopback() || self.expose {
             return Ok(());
         }
         Err(Failure::usage(
@@ -216,7 +230,7 @@ impl Serve {
             ));
         }
         self.keep_private(self.host)?;
-        let links = u32::from(self.base_port)..u32::from(self.base_port) + self.servers;
+        let links = u32::from(self.base_port.get())..u32::from(self.base_port.get()) + self.servers;
         if links.end > 1 << 16 {
             return Err(Failure::usage(
                 format!(
@@ -298,7 +312,10 @@ fn misfit(error: ConfigError) -> Failure {
             max,
         } => Failure::usage(
             format!("--max-{name} {value}: expected {min} to {max}"),
-            hint,
+            match name {
+                "lag" => "--max-lag is at least --max-high-water",
+                _ => hint,
+            },
         ),
         ConfigError::Time { name, value, min } => Failure::usage(
             format!(
@@ -306,7 +323,11 @@ fn misfit(error: ConfigError) -> Failure {
                 value / 1000,
                 min.div_ceil(1000)
             ),
-            hint,
+            match name {
+                "suspicion" => "--suspicion is longer than --heartbeat",
+                "backoff-max" => "--backoff-max is at least --backoff-min",
+                _ => hint,
+            },
         ),
     }
 }

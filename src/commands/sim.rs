@@ -64,6 +64,16 @@ struct Where {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    A seed that a sweep found, its plan kept:
+
+        chatroom sim run --seed 77 --profile chaos --save 77.plan
+
+EXIT STATUS
+    0  nothing broke
+    1  a property broke, or a file could not be written
+    2  the command line is wrong")]
 struct Run {
     /// The seed.
     #[arg(long)]
@@ -79,13 +89,23 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    As many of a million seeds as ten minutes allow, on two threads:
+
+        chatroom sim sweep --seeds 0..1000000 --jobs 2 --time 10m
+
+EXIT STATUS
+    0  nothing broke
+    1  a property broke, a case that many seeds ought to meet never came up, or no seed was run
+    2  the command line is wrong")]
 struct SweepSeeds {
     /// The seeds: from the first one to the one before the last.
     #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..10000")]
     seeds: Range<u64>,
     /// How many threads.
-    #[arg(long, default_value_t = 1)]
-    jobs: usize,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
     /// Begin no new seed after this long, such as 60s or 2h.
     #[arg(long, value_parser = duration)]
     time: Option<Duration>,
@@ -97,12 +117,28 @@ struct SweepSeeds {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    chatroom sim replay sim-failures/3-fifo-seed-77.plan
+
+EXIT STATUS
+    0  nothing broke
+    1  a property broke, or the plan could not be read
+    2  the command line is wrong")]
 struct Saved {
     /// The plan.
     plan: PathBuf,
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    chatroom sim shrink sim-failures/3-fifo-seed-77.plan --into small.plan --time 60s
+
+EXIT STATUS
+    0  the plan that was written breaks the same property
+    1  the plan breaks nothing, or a file could not be read or written
+    2  the command line is wrong")]
 struct Shrink {
     /// The plan.
     plan: PathBuf,
@@ -115,6 +151,16 @@ struct Shrink {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    Every script of the lab, on a hundred networks each:
+
+        chatroom sim script --seeds 0..100 tests/*.input
+
+EXIT STATUS
+    0  all printed what was expected; with --print, no error was reported
+    1  one did not, or a file could not be read
+    2  the command line is wrong")]
 struct Script {
     /// The scripts: what NAME.input prints is compared with NAME.output beside it.
     #[arg(required = true)]
@@ -128,6 +174,16 @@ struct Script {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    A page for a browser:
+
+        chatroom sim trace sim-failures/3-fifo-seed-77.plan --format html > 77.html
+
+EXIT STATUS
+    0  nothing broke
+    1  a property broke, or the plan could not be read
+    2  the command line is wrong")]
 struct Trace {
     /// The plan.
     plan: PathBuf,
@@ -137,6 +193,14 @@ struct Trace {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLE
+    chatroom sim check-determinism --seeds 0..1000 --profile chaos
+
+EXIT STATUS
+    0  every seed did the same twice
+    1  one did not
+    2  the command line is wrong")]
 struct Twice {
     /// The seeds.
     #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..100")]
@@ -262,7 +326,7 @@ impl SweepSeeds {
     fn run(&self) -> Result<ExitCode, Failure> {
         let sweep = Sweep {
             seeds: self.seeds.clone(),
-            jobs: self.jobs,
+            jobs: self.jobs.into(),
             time: self.time,
         };
         let style = "{elapsed_precise} {wide_bar} {pos}/{len} seeds, {per_sec}, {eta} left";
