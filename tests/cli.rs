@@ -303,6 +303,23 @@ fn the_environment_steers_a_server() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset() {
+    let host = host();
+    let mut command = chatroom("serve 0 1 10000");
+    let held = text(&run("serve --help").stdout).to_owned();
+    let named = held.split("[env: ").skip(1);
+    let mut names: Vec<_> = named.filter_map(|rest| rest.split('=').next()).collect();
+    assert_eq!(names.len(), 23, "{names:?}");
+    names.retain(|name| *name != "CHATROOM_HOST");
+    command.envs(names.iter().map(|name| (name, "")));
+    command.args(["--host", &host.to_string()]);
+    let server = Server::of(command, host, 10_000);
+    assert_eq!(server.master().asks("alive"), "alive 0");
+    let status = chatroom("serve 0 1 9999").env("CHATROOM_HOST", "").output();
+    assert!(text(&status.unwrap().stderr).starts_with("error: master port 9999"));
+}
+
+#[test]
 fn a_server_without_descriptors_is_denied_in_one_sentence() {
     for (runtime, needs) in [("std", 12), ("smol", 14)] {
         for most in 8..needs {
@@ -366,23 +383,6 @@ fn a_recording_that_may_not_grow_ends_and_the_server_goes_on() {
         assert!(log.contains("the recording ends here"), "{log}");
         std::fs::remove_file(file).unwrap();
     }
-}
-
-#[test]
-fn an_empty_variable_counts_as_unset() {
-    let host = host();
-    let mut command = chatroom("serve 0 1 10000");
-    let held = text(&run("serve --help").stdout).to_owned();
-    let named = held.split("[env: ").skip(1);
-    let mut names: Vec<_> = named.filter_map(|rest| rest.split('=').next()).collect();
-    assert_eq!(names.len(), 23, "{names:?}");
-    names.retain(|name| *name != "CHATROOM_HOST");
-    command.envs(names.iter().map(|name| (name, "")));
-    command.args(["--host", &host.to_string()]);
-    let server = Server::of(command, host, 10_000);
-    assert_eq!(server.master().asks("alive"), "alive 0");
-    let status = chatroom("serve 0 1 9999").env("CHATROOM_HOST", "").output();
-    assert!(text(&status.unwrap().stderr).starts_with("error: master port 9999"));
 }
 
 #[test]
@@ -546,4 +546,18 @@ fn a_mistake_that_nobody_hears_of_has_its_status() {
     drop(reads);
     let status = chatroom("serve 3 3 10000").stderr(writes).status();
     assert_eq!(status.unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_simulation_of_nothing_is_no_success() {
+    let swept = run("sim sweep --time 0s");
+    let said = "error: the time was over before the first seed was begun\n\
+                hint: give a longer --time\n";
+    assert_eq!(text(&swept.stderr), said);
+    assert_eq!(swept.status.code(), Some(1));
+    let script = concat!(env!("CARGO_TARGET_TMPDIR"), "/too-large.input");
+    std::fs::write(script, "0 start 2000 10000\n").unwrap();
+    let printed = run(&format!("sim script --print {script}"));
+    assert_eq!(text(&printed.stderr), "Master or testcase error!\n");
+    assert_eq!(printed.status.code(), Some(1));
 }

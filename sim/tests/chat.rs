@@ -1,9 +1,11 @@
 //! The chat before the judge: a sweep of seeds, the plans of old failures, the lab's scripts, and
 //! the same run twice.
 
+use chatroom_core::{LINKS, Span, Time};
 use chatroom_sim::chat::failure::Failure;
 use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
-use chatroom_sim::plan::Plan;
+use chatroom_sim::names::{Client, Host};
+use chatroom_sim::plan::{Change, Plan};
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::Sweep;
 use std::path::{Path, PathBuf};
@@ -79,6 +81,31 @@ fn plans_of_old_failures_break_nothing_now() {
         let judged = judge(server, &plan).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(judged.verdict.violation, None, "{}", path.display());
     }
+}
+
+#[test]
+fn a_plan_that_no_grid_can_be_judged_by_is_refused() {
+    let fair = generate(1, Profile::Calm);
+    let refused = |change: &dyn Fn(&mut Plan), said: &str| {
+        let mut plan = fair.clone();
+        change(&mut plan);
+        let error = judge(server, &plan).expect_err("out of bounds");
+        assert_eq!(error.to_string(), said);
+    };
+    refused(
+        &|plan| plan.net.latency = Span::from_micros(1 << 32),
+        "latency is 4294967296, expected at most 5000 in a grid",
+    );
+    refused(
+        &|plan| plan.net.buffer = 1,
+        "buffer is 1, expected at least 512 in a grid",
+    );
+    let host = Host(0);
+    let open = Change::Open(Client { host, number: 1 }, LINKS);
+    refused(
+        &|plan| plan.push(Time::from_micros(7), open.clone()),
+        "at 7: \"open 0/1 0\" is not for masters, expected door 1",
+    );
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 fn unfit(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::denied(
         format!("{}: {error}", path.display()),
-        "the notes of a plan name limits as `chatroom serve --help` does",
+        "`chatroom sim run --save FILE` makes plans whose network and limits are in bounds",
     )
 }
 
@@ -340,6 +340,12 @@ impl SweepSeeds {
             &mut |swept: &Swept| bar.set_position(swept.seeds),
         );
         bar.finish_and_clear();
+        if swept.seeds == 0 {
+            return Err(Failure::denied(
+                "the time was over before the first seed was begun",
+                "give a longer --time",
+            ));
+        }
         say(format_args!(
             "{} seeds of {}, {} events, {} simulated seconds, in {:.1} s",
             swept.seeds,
@@ -452,6 +458,9 @@ impl Script {
                 let Some(expected) = &expected else {
                     print(&printed.output)?;
                     remark(&printed.errors);
+                    if !printed.errors.is_empty() || printed.violation.is_some() {
+                        status = ExitCode::FAILURE;
+                    }
                     continue;
                 };
                 let same = printed.output.trim_ascii() == expected.trim_ascii();

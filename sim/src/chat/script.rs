@@ -6,7 +6,7 @@ use crate::names::{Client, Host};
 use crate::observer::{Fact, Observer, Scene, Violation};
 use crate::plan::{Change, Fate, MAX_HOSTS, Plan};
 use crate::random::Choice;
-use chatroom_core::{ChatServer, Config, MASTERS, News, Span, Time};
+use chatroom_core::{ChatServer, Config, MASTERS, MAX_SERVERS, News, Span, Time};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -314,6 +314,9 @@ impl Master<'_> {
         let Some(size) = number(size).filter(|size| *size > 0) else {
             return self.fail("Invalid command: ", line);
         };
+        if size > MAX_SERVERS.into() {
+            return self.fail("Master or testcase error!", b"");
+        }
         if id >= size {
             return self.fail("Invalid pid: ", head);
         }

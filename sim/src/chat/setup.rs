@@ -1,10 +1,14 @@
-//! How the servers of a run are set up: their limits, kept in the notes of the plan.
+//! How the servers of a run are set up: their limits, kept in the notes of the plan; and what plans
+//! the judge can judge.
 
 use super::Profile;
 use crate::engine::Birth;
-use crate::plan::{Plan, PlanError};
-use chatroom_core::{Config, Limits};
+use crate::plan::{Change, Plan, PlanError};
+use chatroom_core::{Config, Limits, MASTERS};
 use std::str::FromStr;
+
+/// The least that a connection may hold, in bytes.
+const LEAST_BUFFER: u32 = 512;
 
 /// The limits that every server of a run has, and the profile that the plan was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,50 @@ impl Default for Setup {
     }
 }
 
+fn fault<T>(text: String) -> Result<T, PlanError> {
+    Err(PlanError { line: 0, text })
+}
+
+/// The moments that a grid must keep (a second for news of a death, say) are for a network that is
+/// quick when nothing is wrong with it, as generated ones are; and clients are masters, each at its server's master door.
+fn check(plan: &Plan) -> Result<(), PlanError> {
+    let net = &plan.net;
+    for (name, span, most) in [
+        ("latency", net.latency, 5_000),
+        ("jitter", net.jitter, 20_000),
+        ("client-latency", net.client_latency, 50),
+        ("client-jitter", net.client_jitter, 50),
+        ("resend", net.resend, 200_000),
+        ("timer-late", net.timer_late, 20_000),
+    ] {
+        let micros = span.as_micros();
+        if micros > most {
+            return fault(format!(
+                "{name} is {micros}, expected at most {most} in a grid"
+            ));
+        }
+    }
+    if net.buffer < LEAST_BUFFER {
+        return fault(format!(
+            "buffer is {}, expected at least {LEAST_BUFFER} in a grid",
+            net.buffer
+        ));
+    }
+    for event in &plan.events {
+        if let Change::Open(_, door) = event.change
+            && door != MASTERS
+        {
+            return fault(format!(
+                "at {}: {:?} is not for masters, expected door {}",
+                event.at.as_micros(),
+                event.change.to_string(),
+                MASTERS.0
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn read<T: FromStr>(plan: &Plan, key: &str, into: &mut T) -> Result<(), PlanError> {
     if let Some(value) = plan.notes.get(key) {
         *into = value.parse().map_err(|_| PlanError {
@@ -38,8 +86,11 @@ impl Setup {
     /// The setup that a plan's notes tell of; what they don't is as usual.
     ///
     /// # Errors
-    /// A note that is not understood, or a limit that is out of its bounds.
+    /// A note that is not understood, a limit that is out of its bounds, or a plan that no grid
+    /// can be judged by: a slower network than [`Lag`](Change::Lag) and its like are for, or a
+    /// client at another door than the masters'.
     pub fn of(plan: &Plan) -> Result<Self, PlanError> {
+        check(plan)?;
         let mut setup = Self::default();
         let limits = &mut setup.limits;
         read(plan, "profile", &mut setup.profile)?;
