@@ -13,6 +13,9 @@ pub(crate) enum Command<'a> {
     Watch,
 }
 
+/// The white space around a line.
+const BLANKS: [char; 5] = [' ', '\t', '\r', '\x0b', '\x0c'];
+
 /// Room for white space around a line: it counts to the line, not to the text.
 const SLACK: usize = 64;
 
@@ -29,8 +32,9 @@ pub(crate) const fn longest(text: usize) -> usize {
 /// # Errors
 /// What is wrong with it, in one line fit for an `error` reply.
 pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, String> {
-    let line = core::str::from_utf8(line.trim_ascii())
-        .map_err(|_| String::from("the line is not UTF-8"))?;
+    let line = core::str::from_utf8(line)
+        .map_err(|_| String::from("the line is not UTF-8"))?
+        .trim_matches(BLANKS);
     let (word, argument) = match line.split_once(' ') {
         Some((word, argument)) => (word, Some(argument)),
         None => (line, None),
@@ -71,6 +75,7 @@ mod tests {
     #[test]
     fn white_space_around_a_line_goes_and_blanks_inside_a_text_stay() {
         assert_eq!(parse(b" \tget\r", 9), Ok(Command::Get));
+        assert_eq!(parse(b"\x0b\x0cget\x0c\x0b", 9), Ok(Command::Get));
         assert_eq!(parse(b"alive", 9), Ok(Command::Alive));
         assert_eq!(parse(b"crash", 9), Ok(Command::Crash));
         assert_eq!(parse(b"watch", 9), Ok(Command::Watch));

@@ -284,7 +284,7 @@ impl Reference {
 
     fn command(&mut self, conn: Conn, line: &[u8]) {
         let line = String::from_utf8_lossy(line).into_owned();
-        let line = line.trim_matches([' ', '\t', '\r', '\x0c']);
+        let line = line.trim_matches([' ', '\t', '\r', '\x0b', '\x0c']);
         match line {
             "get" => self.tell(conn, format!("messages {}", self.log.join(","))),
             "alive" => {

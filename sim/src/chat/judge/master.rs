@@ -68,7 +68,7 @@ pub(super) struct Master {
 }
 
 fn is_blank(byte: u8) -> bool {
-    byte.is_ascii_whitespace()
+    matches!(byte, b' ' | b'\t' | b'\r' | 0x0b | 0x0c)
 }
 
 /// What a whole line means, by the document and not by the server's code.
