@@ -38,7 +38,7 @@ EXAMPLE
 
         chatroom serve 0 2 10000 &
         chatroom serve 1 2 10001 &
-        printf 'broadcast hello\\nget\\n' | nc -q1 127.0.0.1 10000
+        printf 'broadcast hello\\nget\\n' | nc -q1 127.0.0.1 10000   # OpenBSD's nc
 
 EXIT STATUS
     0  ended in good order
