@@ -111,8 +111,9 @@ pub(crate) struct Serve {
     record: Option<PathBuf>,
     /// Answer `GET /metrics` on this address, in Prometheus' text format.
     ///
-    /// The numbers are at most a quarter of a second old. An address that is not a loopback
-    /// address also takes --expose.
+    /// The numbers are taken after the server has done something, at most four times a second: in
+    /// a grid of several they are at most 250 ms and a heartbeat old. An address that is not a
+    /// loopback address also takes --expose.
     #[arg(
         long,
         env = "CHATROOM_METRICS",
