@@ -98,7 +98,7 @@ fn a_plan_that_no_grid_can_be_judged_by_is_refused() {
     );
     refused(
         &|plan| plan.net.buffer = 1,
-        "buffer is 1, expected at least 512 in a grid",
+        "buffer is 1, expected at least 256 in a grid",
     );
     let host = Host(0);
     let open = Change::Open(Client { host, number: 1 }, LINKS);

@@ -8,7 +8,7 @@ use chatroom_core::{Config, Limits, MASTERS};
 use std::str::FromStr;
 
 /// The least that a connection may hold, in bytes.
-const LEAST_BUFFER: u32 = 512;
+const LEAST_BUFFER: u32 = 256;
 
 /// The limits that every server of a run has, and the profile that the plan was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
