@@ -11,10 +11,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How often the servers' CPU is looked at.
-const LOOK: Duration = Duration::from_millis(4);
-/// A grid that used less than a tenth of a processor for so long is done: longer than a first
-/// retransmission takes (200 ms), and shorter than the heartbeats of a grid at rest are apart, for
-/// those make it busy again.
+const LOOK: Duration = Duration::from_millis(10);
+/// A grid that used less than nine tenths of a processor for so long is done: longer than a first
+/// retransmission takes (200 ms). A round of heartbeats uses less.
 const QUIET: Duration = Duration::from_millis(300);
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,7 +56,7 @@ pub(crate) fn measure(
         loop {
             std::thread::sleep(LOOK);
             let (now, now_used) = (Instant::now(), cpu.used()?);
-            if (now_used - last_used) * 10 > now - last {
+            if (now_used - last_used) * 10 > (now - last) * 9 {
                 (busy_until, busy_used) = (now, now_used);
             }
             (last, last_used) = (now, now_used);
