@@ -13,9 +13,6 @@ pub(crate) enum Command<'a> {
     Watch,
 }
 
-/// The white space around a line.
-const BLANKS: [char; 5] = [' ', '\t', '\r', '\x0b', '\x0c'];
-
 /// Room for white space around a line: it counts to the line, not to the text.
 const SLACK: usize = 64;
 
@@ -32,9 +29,8 @@ pub(crate) const fn longest(text: usize) -> usize {
 /// # Errors
 /// What is wrong with it, in one line fit for an `error` reply.
 pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, String> {
-    let line = core::str::from_utf8(line)
-        .map_err(|_| String::from("the line is not UTF-8"))?
-        .trim_matches(BLANKS);
+    let line =
+        core::str::from_utf8(trimmed(line)).map_err(|_| String::from("the line is not UTF-8"))?;
     let (word, argument) = match line.split_once(' ') {
         Some((word, argument)) => (word, Some(argument)),
         None => (line, None),
@@ -65,6 +61,17 @@ pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, Strin
         None => Ok(command),
         Some(_) => Err(format!("{word} takes no argument")),
     }
+}
+
+/// The line without the white space at its ends; a vertical tab counts, as it does not for
+/// [`trim_ascii`](slice::trim_ascii).
+fn trimmed(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | 0x0b | 0x0c, rest @ ..]
+    | [rest @ .., b' ' | b'\t' | b'\r' | 0x0b | 0x0c] = line
+    {
+        line = rest;
+    }
+    line
 }
 
 #[cfg(test)]
