@@ -362,21 +362,25 @@ impl Observer<Toy> for Standstill {
     fn look(&mut self, _now: Time, _machine: &Toy) {}
 }
 
+/// A toy that stands still at its first bytes, until told to go on.
+fn standstill<R: Runtime>(plan: Plan) -> (Running, Sender<()>) {
+    let (tell, told) = channel();
+    let (go, go_on) = channel();
+    let observer = Standstill {
+        tell,
+        go_on: Some(go_on),
+    };
+    (Running::with::<R, _>(host(), plan, observer, told), go)
+}
+
 #[allow(missing_docs)]
 pub fn bytes_that_wait_in_a_socket_are_no_silence<R: Runtime>() {
     let silence = Duration::from_millis(1000);
     for _ in 0..3 {
-        let (tell, told) = channel();
-        let (go, go_on) = channel();
-        let observer = Standstill {
-            tell,
-            go_on: Some(go_on),
-        };
-        let plan = Plan {
+        let (running, go) = standstill::<R>(Plan {
             silence: Some(Span::from_millis(1000)),
             ..Plan::default()
-        };
-        let running = Running::with::<R, _>(host(), plan, observer, told);
+        });
         let mut sockets: Vec<_> = (0..8).map(|_| running.dial(0)).collect();
         sockets[0].write_all(b"stand still").unwrap();
         running.hears(Told::Bytes(11));
@@ -447,17 +451,10 @@ pub fn a_reset_is_told_and_harms_nobody_else<R: Runtime>() {
 #[allow(missing_docs)]
 pub fn what_came_before_a_reset_is_read_though_writing_fails<R: Runtime>() {
     for _ in 0..5 {
-        let (tell, told) = channel();
-        let (go, go_on) = channel();
-        let observer = Standstill {
-            tell,
-            go_on: Some(go_on),
-        };
-        let plan = Plan {
+        let (running, go) = standstill::<R>(Plan {
             flood: 20 << 20,
             ..Plan::default()
-        };
-        let running = Running::with::<R, _>(host(), plan, observer, told);
+        });
         let mut other = running.dial(0);
         let mut resets = running.dial(1);
         running.hears(Told::Accepted(FLOOD));
