@@ -51,6 +51,8 @@ pub(super) struct Master {
     pub(super) asked: VecDeque<Asked>,
     /// What the server said, the unfinished line.
     pub(super) heard: Vec<u8>,
+    /// When it last said something.
+    pub(super) heard_at: Time,
     /// Whole lines that were not judged yet, with their steps.
     pub(super) replies: VecDeque<(u64, Vec<u8>)>,
     /// How much of the log, in entries, it has been shown or has written itself.

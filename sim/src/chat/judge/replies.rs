@@ -124,6 +124,7 @@ impl Judge {
         let held = &mut self.links[index];
         held.sides[side].sent += bytes.len() as u64;
         if let Some(master) = &mut held.master {
+            master.heard_at = now;
             if !master.hear(step, bytes) {
                 self.sometimes.hit(cases::LONG_GET);
             }
@@ -419,7 +420,9 @@ impl Judge {
                 let Some(master) = &held.master else {
                     continue;
                 };
-                let settled = master.deaf_until + SETTLED < now && !master.deaf;
+                // A server that goes on answering has not forgotten what is asked behind that.
+                let last = master.deaf_until.max(master.heard_at);
+                let settled = last + SETTLED < now && !master.deaf;
                 let unread = held.said - held.handed.min(held.said);
                 if unread > 0 && settled && master.open && held.said_at + SETTLED < now {
                     let text = format!(
