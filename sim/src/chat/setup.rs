@@ -33,7 +33,8 @@ fn fault<T>(text: String) -> Result<T, PlanError> {
 }
 
 /// The moments that a grid must keep (a second for news of a death, say) are for a network that is
-/// quick when nothing is wrong with it, as generated ones are; and clients are masters, each at its server's master door.
+/// quick when nothing is wrong with it, as generated ones are; and clients are masters, each at its
+/// server's master door.
 fn check(plan: &Plan) -> Result<(), PlanError> {
     let net = &plan.net;
     for (name, span, most) in [
