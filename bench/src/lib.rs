@@ -54,7 +54,7 @@ impl Hub {
         while let Some(action) = self.server.poll() {
             if let Action::Send(conn) = action {
                 loop {
-                    let count = self.server.pending(conn).len();
+                    let count = self.server.pending(conn, 0).len();
                     if count == 0 {
                         break;
                     }

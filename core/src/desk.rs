@@ -26,6 +26,15 @@ enum Item {
     },
 }
 
+impl Item {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Log { from, to } => to - from,
+        }
+    }
+}
+
 /// One connection of a master.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Master {
@@ -60,31 +69,44 @@ impl Master {
         self.owed_text as u64 + self.owed_log
     }
 
-    fn pending<'a>(&'a self, log: &'a Log) -> &'a [u8] {
-        match self.owed.front() {
-            Some(Item::Text(text)) => &text[self.sent..],
-            Some(&Item::Log { from, to }) => log.piece(from, to),
-            None => &[],
+    fn pending<'a>(&'a self, skip: usize, log: &'a Log) -> &'a [u8] {
+        let mut skip = (self.sent + skip) as u64;
+        for item in &self.owed {
+            let length = item.len();
+            if skip < length {
+                return match item {
+                    Item::Text(text) => &text[skip as usize..],
+                    Item::Log { from, to } => log.piece(from + skip, *to),
+                };
+            }
+            skip -= length;
         }
+        &[]
     }
 
-    fn took(&mut self, count: usize) {
-        let empty = match self.owed.front_mut() {
-            Some(Item::Text(text)) => {
-                self.sent += count;
-                self.owed_text -= count;
-                self.sent == text.len()
+    fn took(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(item) = self.owed.front_mut()
+        {
+            let now = match item {
+                Item::Text(text) => {
+                    let now = count.min(text.len() - self.sent);
+                    self.sent += now;
+                    self.owed_text -= now;
+                    now
+                }
+                Item::Log { from, to } => {
+                    let now = count.min((*to - *from) as usize);
+                    *from += now as u64;
+                    self.owed_log -= now as u64;
+                    now
+                }
+            };
+            count -= now;
+            if item.len() == self.sent as u64 {
+                self.owed.pop_front();
+                self.sent = 0;
             }
-            Some(Item::Log { from, to }) => {
-                *from += count as u64;
-                self.owed_log -= count as u64;
-                from == to
-            }
-            None => false,
-        };
-        if empty {
-            self.owed.pop_front();
-            self.sent = 0;
         }
     }
 }
@@ -275,8 +297,8 @@ impl Desk {
         }
     }
 
-    pub(crate) fn pending<'a>(&'a self, conn: Conn, log: &'a Log) -> &'a [u8] {
-        self.at(conn.slot()).map_or(&[], |m| m.pending(log))
+    pub(crate) fn pending<'a>(&'a self, conn: Conn, skip: usize, log: &'a Log) -> &'a [u8] {
+        self.at(conn.slot()).map_or(&[], |m| m.pending(skip, log))
     }
 
     pub(crate) fn handle_sent(
@@ -284,10 +306,9 @@ impl Desk {
         turn: &mut Turn,
         conn: Conn,
         count: usize,
-        log: &Log,
     ) -> Result<(), Misuse> {
         let master = self.get_mut(conn).ok_or(Misuse::Stale)?;
-        if count > master.pending(log).len() {
+        if count as u64 > master.owed() {
             return Err(Misuse::TooMuch);
         }
         if count == 0 {
@@ -316,12 +337,12 @@ mod tests {
         desk.owe(&mut turn, conn, b"one\n");
         desk.owe(&mut turn, conn, &[b'x'; PIECE - 5]);
         desk.owe(&mut turn, conn, b"\n");
-        assert_eq!(desk.pending(conn, &log).len(), PIECE);
+        assert_eq!(desk.pending(conn, 0, &log).len(), PIECE);
         desk.owe(&mut turn, conn, b"two\n");
-        assert_eq!(desk.pending(conn, &log).len(), PIECE);
-        desk.handle_sent(&mut turn, conn, PIECE, &log)
+        assert_eq!(desk.pending(conn, 0, &log).len(), PIECE);
+        desk.handle_sent(&mut turn, conn, PIECE)
             .expect("it was pending");
-        assert_eq!(desk.pending(conn, &log), b"two\n");
+        assert_eq!(desk.pending(conn, 0, &log), b"two\n");
     }
 
     #[test]
@@ -332,8 +353,8 @@ mod tests {
         for _ in 0..1000 {
             desk.owe(&mut turn, conn, &[b'x'; 4000]);
             while desk.at(conn.slot()).expect("it is there").owed() > 6000 {
-                let count = desk.pending(conn, &log).len().min(1000);
-                desk.handle_sent(&mut turn, conn, count, &log)
+                let count = desk.pending(conn, 0, &log).len().min(1000);
+                desk.handle_sent(&mut turn, conn, count)
                     .expect("it was pending");
             }
         }

@@ -29,7 +29,7 @@
 //! /// Moves what `from` owes on its connection `out` to `to`, where that connection is `into`.
 //! fn carry(now: Time, from: &mut ChatServer, out: Conn, to: &mut ChatServer, into: Conn) {
 //!     loop {
-//!         let bytes = from.pending(out).to_vec();
+//!         let bytes = from.pending(out, 0).to_vec();
 //!         if bytes.is_empty() {
 //!             break;
 //!         }
@@ -53,7 +53,7 @@
 //! drain(&mut zero);
 //! one.handle_dialled(now, dial, Dialled::Connected).expect("it is being dialled");
 //! drain(&mut one);
-//! assert_eq!(one.pending(dial), b"ping 1\n");
+//! assert_eq!(one.pending(dial, 0), b"ping 1\n");
 //! carry(now, &mut one, dial, &mut zero, link);
 //! carry(now, &mut zero, link, &mut one, dial);
 //! assert_eq!((zero.alive(), one.alive()), (vec![0, 1], vec![0, 1]));
@@ -67,7 +67,7 @@
 //! zero.handle_bytes(now, reader, b"get\n").expect("it is open");
 //! drain(&mut zero);
 //! let mut reply = Vec::new();
-//! while let piece @ [_, ..] = zero.pending(reader) {
+//! while let piece @ [_, ..] = zero.pending(reader, 0) {
 //!     reply.extend_from_slice(piece);
 //!     let count = piece.len();
 //!     zero.handle_sent(now, reader, count).expect("it was pending");

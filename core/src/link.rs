@@ -84,13 +84,23 @@ impl Link {
         self.expect = wire::msg_prefix(peer);
     }
 
-    pub(crate) fn pending<'a>(&'a self, stream: &'a Stream) -> &'a [u8] {
-        if self.taken < self.own.len() {
-            return &self.own[self.taken..];
+    pub(crate) fn pending<'a>(&'a self, skip: usize, stream: &'a Stream) -> &'a [u8] {
+        let own = &self.own[self.taken..];
+        if skip < own.len() {
+            return &own[skip..];
         }
         match self.role {
-            Role::Peer(_) => stream.piece(self.cursor),
+            Role::Peer(_) => stream.piece(self.cursor + (skip - own.len()) as u64),
             Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => &[],
+        }
+    }
+
+    /// How many bytes are pending.
+    pub(crate) const fn owed(&self, stream: &Stream) -> u64 {
+        let own = (self.own.len() - self.taken) as u64;
+        match self.role {
+            Role::Peer(_) => own + stream.end() - self.cursor,
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => own,
         }
     }
 
@@ -100,18 +110,17 @@ impl Link {
         self.progress = now;
     }
 
-    /// The transport took `count` of the pending bytes. True if they were the stream's.
-    pub(crate) fn took(&mut self, count: usize, now: Time) -> bool {
+    /// The transport took `count` of the pending bytes. How many of them were the stream's.
+    pub(crate) fn took(&mut self, count: usize, now: Time) -> u64 {
         self.progress = now;
-        if self.taken < self.own.len() {
-            self.taken += count;
-            if self.taken == self.own.len() {
-                self.own.clear();
-                self.taken = 0;
-            }
-            return false;
+        let own = count.min(self.own.len() - self.taken);
+        self.taken += own;
+        if self.taken == self.own.len() {
+            self.own.clear();
+            self.taken = 0;
         }
-        self.cursor += count as u64;
-        true
+        let streamed = (count - own) as u64;
+        self.cursor += streamed;
+        streamed
     }
 }

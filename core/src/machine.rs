@@ -2,6 +2,7 @@
 //! Nothing here knows what a chat is.
 
 use crate::time::{Span, Time};
+use alloc::borrow::Cow;
 use core::fmt;
 
 /// A protocol as a state machine: it is told what happened and asked what to do.
@@ -49,8 +50,8 @@ pub trait Machine {
     /// connection.
     fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse>;
 
-    /// Tells that the first `count` of the bytes [`pending`](Machine::pending) on `conn` were
-    /// taken by the transport.
+    /// Tells that the first `count` of the bytes [`pending`](Machine::pending) on `conn`, be they
+    /// in one piece or in more, were taken by the transport.
     ///
     /// # Errors
     /// [`Misuse`] if `conn` is not open or fewer bytes were pending.
@@ -76,15 +77,36 @@ pub trait Machine {
     #[must_use]
     fn poll(&mut self) -> Option<Action<Self::Notice>>;
 
-    /// A first piece of the bytes owed to `conn`; empty when nothing is owed or `conn` is not
-    /// open. After [`handle_sent`](Machine::handle_sent) for all of it there may be more.
+    /// A piece of the bytes owed to `conn`, from behind the first `skip` of them on; empty when
+    /// there are no more or `conn` is not open. A driver that gathers pieces for one send skips
+    /// those that it has.
     #[must_use]
-    fn pending(&self, conn: Conn) -> &[u8];
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8];
 
     /// When to call [`handle_timeout`](Machine::handle_timeout) next, and why; `None` after
     /// [`Action::Halt`].
     #[must_use]
     fn poll_timeout(&self) -> Option<Timeout>;
+}
+
+/// The first bytes pending on `conn`, in one piece: `most` of them, or all if there are fewer.
+/// Copies only if the machine has them in several.
+#[must_use]
+pub fn gather<M: Machine + ?Sized>(machine: &M, conn: Conn, most: usize) -> Cow<'_, [u8]> {
+    let mut all = Cow::Borrowed(&[][..]);
+    while all.len() < most {
+        let piece = machine.pending(conn, all.len());
+        let piece = &piece[..piece.len().min(most - all.len())];
+        if piece.is_empty() {
+            break;
+        }
+        if all.is_empty() {
+            all = Cow::Borrowed(piece);
+        } else {
+            all.to_mut().extend_from_slice(piece);
+        }
+    }
+    all
 }
 
 /// News of a machine, for people, metrics and checkers.

@@ -458,10 +458,10 @@ impl Mesh {
         }
     }
 
-    pub(crate) fn pending(&self, conn: Conn) -> &[u8] {
+    pub(crate) fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         self.links[conn.slot()]
             .as_ref()
-            .map_or(&[], |link| link.pending(&self.stream))
+            .map_or(&[], |link| link.pending(skip, &self.stream))
     }
 
     pub(crate) fn handle_sent(
@@ -471,20 +471,20 @@ impl Mesh {
         count: usize,
     ) -> Result<(), Misuse> {
         let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
-        if count > link.pending(&self.stream).len() {
+        if count as u64 > link.owed(&self.stream) {
             return Err(Misuse::TooMuch);
         }
         if count == 0 {
             return Ok(());
         }
         let streamed = link.took(count, turn.now);
-        link.sending = !link.pending(&self.stream).is_empty();
-        let caught_up = link.cursor == self.stream.end();
-        if streamed {
-            self.behind -= usize::from(caught_up);
-            // A write ends at a block's end at the latest: only then can a block have become free,
-            // or when nobody is behind any more. Looking after each link would be quadratic.
-            if self.behind == 0 || self.stream.at_block(link.cursor) {
+        link.sending = link.owed(&self.stream) > 0;
+        if streamed > 0 {
+            let (from, to) = (link.cursor - streamed, link.cursor);
+            self.behind -= usize::from(to == self.stream.end());
+            // Only at its end can a block have become free, or when nobody is behind any more.
+            // Looking after each link would be quadratic.
+            if self.behind == 0 || self.stream.block_ends(from, to) {
                 self.trim();
             }
         }
@@ -563,7 +563,7 @@ impl Mesh {
         if turn.timers.fired(Timer::Heartbeat, now) {
             for link in self.links.iter_mut().flatten() {
                 // Bytes that are still owed are a sign of life themselves, once they get through.
-                if link.peer().is_some() && link.pending(&self.stream).is_empty() {
+                if link.peer().is_some() && link.owed(&self.stream) == 0 {
                     link.push(&self.ping, now);
                     link.sending = true;
                     turn.act(Action::Send(link.conn));

@@ -508,9 +508,7 @@ impl Machine for ChatServer {
         match self.owner(conn)? {
             Owner::Mesh => self.mesh.handle_sent(&mut self.turn, conn, count)?,
             Owner::Desk => {
-                self.chat
-                    .desk
-                    .handle_sent(&mut self.turn, conn, count, &self.chat.log)?;
+                self.chat.desk.handle_sent(&mut self.turn, conn, count)?;
             }
         }
         self.turn.counters.bytes_out += count as u64;
@@ -587,10 +585,10 @@ impl Machine for ChatServer {
         action
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         match self.owner(conn) {
-            Ok(Owner::Mesh) => self.mesh.pending(conn),
-            Ok(Owner::Desk) => self.chat.desk.pending(conn, &self.chat.log),
+            Ok(Owner::Mesh) => self.mesh.pending(conn, skip),
+            Ok(Owner::Desk) => self.chat.desk.pending(conn, skip, &self.chat.log),
             Err(_) => &[],
         }
     }

@@ -4,7 +4,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Bytes of one block: also the most that one write takes.
+/// Bytes of one block.
 pub(crate) const BLOCK: usize = 64 << 10;
 
 /// A byte stream without a beginning: offsets count from the life's first byte.
@@ -46,18 +46,16 @@ impl Stream {
         }
     }
 
-    /// The first contiguous piece from `cursor` on; empty at the end.
+    /// The first contiguous piece from `cursor` on; empty at the end and behind it.
     pub(crate) fn piece(&self, cursor: u64) -> &[u8] {
         let from = (cursor - self.base) as usize;
-        match self.blocks.get(from / BLOCK) {
-            Some(block) => &block[from % BLOCK..],
-            None => &[],
-        }
+        let block = self.blocks.get(from / BLOCK);
+        block.and_then(|b| b.get(from % BLOCK..)).unwrap_or(&[])
     }
 
-    /// Whether `cursor` lies at the end of a block.
-    pub(crate) const fn at_block(&self, cursor: u64) -> bool {
-        (cursor - self.base).is_multiple_of(BLOCK as u64)
+    /// Whether a block ends between two cursors, or where the later one stands.
+    pub(crate) const fn block_ends(&self, from: u64, to: u64) -> bool {
+        (from - self.base) / (BLOCK as u64) < (to - self.base) / (BLOCK as u64)
     }
 
     /// Frees what lies before `cursor`, the least that anybody still reads from.

@@ -233,6 +233,49 @@ fn a_heartbeat_never_cuts_a_line_that_is_half_sent() {
 }
 
 #[test]
+fn one_send_may_take_a_heartbeat_and_what_was_broadcast_since() {
+    for at_once in 1..18 {
+        let mut s = Solo::start(0, 2);
+        let (master, peer) = (s.master(), s.peer(1));
+        s.advance(HEARTBEAT);
+        s.bytes(master, b"broadcast d\n");
+        assert_eq!(s.server.pending(peer, 0), b"ping 0\n");
+        assert_eq!(s.server.pending(peer, 5), b"0\n");
+        assert_eq!(s.server.pending(peer, 7), b"msg 0 d\n");
+        assert_eq!(s.server.pending(peer, 9), b"g 0 d\n");
+        for skip in [15, 16, 100_000] {
+            assert_eq!(s.server.pending(peer, skip), b"");
+        }
+        assert_eq!(s.server.handle_sent(s.now, peer, 16), Err(Misuse::TooMuch));
+        let mut out = vec![];
+        while out.len() < 15 {
+            out.extend(s.take(peer, at_once));
+        }
+        assert_eq!(out, b"ping 0\nmsg 0 d\n");
+        assert_eq!(s.server.gauges().lag_bytes, 0);
+    }
+}
+
+#[test]
+fn a_send_that_ends_in_a_later_block_frees_those_that_all_have_passed() {
+    let mut s = Solo::start(0, 3);
+    let (a, b, m) = (s.peer(1), s.peer(2), s.master());
+    let line = format!("broadcast {}\n", "x".repeat(993));
+    for _ in 0..200 {
+        s.bytes(m, line.as_bytes());
+    }
+    let block = 64 << 10;
+    assert_eq!(s.take(a, 200_000).len(), 200_000);
+    assert_eq!(s.server.gauges().lag_bytes, 200_000);
+    assert_eq!(s.take(b, block - 1).len(), block - 1);
+    assert_eq!(s.server.gauges().lag_bytes, 200_000);
+    assert_eq!(s.take(b, block + 1).len(), block + 1);
+    assert_eq!(s.server.gauges().lag_bytes, 200_000 - 2 * block as u64);
+    assert_eq!(s.take(b, 200_000).len(), 200_000 - 2 * block);
+    assert_eq!(s.server.gauges().lag_bytes, 0);
+}
+
+#[test]
 fn only_ids_below_are_dialled() {
     for id in 0..4 {
         let s = Solo::start(id, 4);

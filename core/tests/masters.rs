@@ -69,6 +69,29 @@ fn a_watcher_is_told_what_happens_from_then_on() {
 }
 
 #[test]
+fn replies_in_pieces_are_taken_in_sends_of_any_size() {
+    let expected = "messages a,b\nalive 1\nmessages a,b\n";
+    for at_once in 1..=expected.len() {
+        let mut s = Solo::start(1, 3);
+        let m = s.master();
+        s.bytes(m, b"broadcast a\nbroadcast b\nget\nalive\nget\n");
+        assert_eq!(s.server.pending(m, 10), b",b");
+        assert_eq!(s.server.pending(m, expected.len()), b"");
+        let more = expected.len() + 1;
+        assert_eq!(s.server.handle_sent(s.now, m, more), Err(Misuse::TooMuch));
+        let mut out = vec![];
+        while out.len() < expected.len() {
+            let taken = s.take(m, at_once);
+            assert_eq!(taken.len(), at_once.min(expected.len() - out.len()));
+            out.extend(taken);
+            let owed = (expected.len() - out.len()) as u64;
+            assert_eq!(s.server.gauges().owed_bytes, owed);
+        }
+        assert_eq!(out, expected.as_bytes());
+    }
+}
+
+#[test]
 fn a_crash_flushes_nothing_and_ends_all_at_once() {
     let mut s = Solo::start(1, 3);
     let (m, p) = (s.master(), s.peer(2));
@@ -83,7 +106,7 @@ fn a_crash_flushes_nothing_and_ends_all_at_once() {
     assert_eq!(s.server.poll(), None);
     assert_eq!(s.server.poll_timeout(), None);
     for conn in [m, p] {
-        assert!(s.server.pending(conn).is_empty());
+        assert!(s.server.pending(conn, 0).is_empty());
         assert_eq!(
             s.server.handle_bytes(s.now, conn, b"get\n"),
             Err(Misuse::Stale)

@@ -6,7 +6,7 @@ use crate::socket::{self, Came};
 use crate::{Addresses, Clock, Error};
 use chatroom_core::machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Place};
 use chatroom_core::time::{Span, Time};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ use std::sync::Arc;
 const READ: usize = 64 * 1024;
 /// Bytes written to one connection before the others have their turn.
 const WRITE: usize = 1024 * 1024;
+/// Bytes from which on one send takes no further piece.
+const BATCH: usize = 64 * 1024;
+/// Pieces that one send takes.
+const PIECES: usize = 16;
 /// Connections accepted in one call.
 const ACCEPTS: usize = 32;
 /// Time between two looks of the observer.
@@ -552,14 +556,14 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         }
         let mut budget = WRITE;
         loop {
-            let pending = self.machine.pending(conn);
-            if pending.is_empty() {
+            if self.machine.pending(conn, 0).is_empty() {
                 return;
             }
             let came = if budget == 0 {
                 Came::Blocked
             } else {
-                socket::send(&seat.socket, &pending[..pending.len().min(budget)])
+                let (pieces, count) = pieces(&self.machine, conn, budget);
+                socket::send(&seat.socket, &pieces[..count])
             };
             match came {
                 Came::Done(count) => {
@@ -607,6 +611,22 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             });
         }
     }
+}
+
+/// What one send is to take of the bytes pending on `conn`, `most` of them at most.
+fn pieces<M: Machine>(machine: &M, conn: Conn, most: usize) -> ([IoSlice<'_>; PIECES], usize) {
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let (mut count, mut length) = (0, 0);
+    while count < PIECES && length < most.min(BATCH) {
+        let piece = machine.pending(conn, length);
+        if piece.is_empty() {
+            break;
+        }
+        pieces[count] = IoSlice::new(&piece[..piece.len().min(most - length)]);
+        length += pieces[count].len();
+        count += 1;
+    }
+    (pieces, count)
 }
 
 /// The shell makes no call that the machine could object to: that would be a fault of ours.

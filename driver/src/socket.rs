@@ -2,9 +2,9 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 /// Connections that wait to be accepted, before the system turns more away.
@@ -64,10 +64,15 @@ pub(crate) fn dialled(socket: &TcpStream) -> Came<()> {
     }
 }
 
-/// Sends as much as the system takes now.
-pub(crate) fn send(socket: &TcpStream, bytes: &[u8]) -> Came<usize> {
+/// Sends as much of `pieces`, one after the other, as the system takes now.
+pub(crate) fn send(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> Came<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     loop {
-        match rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        let sent = match pieces {
+            [piece] => rustix::net::send(socket, piece, flags),
+            _ => rustix::net::sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), flags),
+        };
+        match sent {
             Ok(0) => return Came::Blocked,
             Ok(count) => return Came::Done(count),
             Err(Errno::INTR) => {}

@@ -154,15 +154,21 @@ impl Caller<'_> {
             }
             9 | 10 => {
                 let conn = self.conn();
-                let pending = self.server.pending(conn).len();
+                let first = self.server.pending(conn, 0).len();
+                let mut owed = 0;
+                while let piece @ [_, ..] = self.server.pending(conn, owed) {
+                    owed += piece.len();
+                }
                 let count = match self.byte() {
-                    all @ 0..128 => pending.min(all),
-                    some => pending.min(some) + some % 3,
+                    few @ 0..128 => owed.min(few),
+                    // All of the first piece, and a little of what follows.
+                    some @ 128..192 => owed.min(first + some % 3),
+                    some => owed + some % 3,
                 };
                 let result = self.server.handle_sent(self.now, conn, count);
                 self.judge(conn, result, |state| match state {
                     State::Dead => Some(Misuse::Stale),
-                    _ if count > pending => Some(Misuse::TooMuch),
+                    _ if count > owed => Some(Misuse::TooMuch),
                     State::Dialling | State::Link | State::Master | State::Finished => None,
                 });
             }

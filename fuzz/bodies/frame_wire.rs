@@ -82,7 +82,7 @@ fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
         outcome.news.clear();
     }
     for (conn, sent) in [watcher, dial, subject].into_iter().zip(&mut outcome.sent) {
-        while let piece @ [_, ..] = server.pending(conn) {
+        while let piece @ [_, ..] = server.pending(conn, 0) {
             sent.extend_from_slice(piece);
             let count = piece.len();
             server.handle_sent(now, conn, count).expect("pending");

@@ -4,7 +4,7 @@ use crate::format::{
     Call, Codec, Due, HEADER_MAX, MAGIC, Output, RECORD_MAX, Record, Sum, VERSION, put,
 };
 use chatroom_core::machine::{
-    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Timeout,
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Timeout, gather,
 };
 use chatroom_core::time::Time;
 use std::fmt::Write as _;
@@ -151,9 +151,8 @@ impl<M: Machine, W: Write> Machine for Recorder<M, W> {
     }
 
     fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
-        let pending = self.machine.pending(conn);
-        let sent = &pending[..count.min(pending.len())];
-        self.call(now, Call::Sent(conn, count as u64, sent));
+        let sent = gather(&self.machine, conn, count);
+        self.call(now, Call::Sent(conn, count as u64, &sent));
         let result = self.machine.handle_sent(now, conn, count);
         self.judged(result)
     }
@@ -189,8 +188,8 @@ impl<M: Machine, W: Write> Machine for Recorder<M, W> {
         action
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        self.machine.pending(conn)
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        self.machine.pending(conn, skip)
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {

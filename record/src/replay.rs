@@ -4,7 +4,7 @@ use crate::difference::Difference;
 use crate::format::{Call, Codec, Output, Record};
 use crate::reader::{FormatError, Reader};
 use crate::recorder::{due_of, output_of};
-use chatroom_core::machine::{Conn, Machine, Misuse};
+use chatroom_core::machine::{Conn, Machine, Misuse, gather};
 use chatroom_core::time::{Span, Time};
 use std::fmt;
 use std::io::Read;
@@ -188,13 +188,13 @@ impl<M: Machine> Player<M> {
 
     fn compare_sent(&mut self, conn: Conn, count: u64, recorded: &[u8]) -> Result<(), Failure> {
         self.report.outputs += 1;
-        let pending = self.machine.pending(conn);
-        let taken = usize::try_from(count).map_or(pending.len(), |count| count.min(pending.len()));
-        if pending[..taken] == *recorded {
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        let taken = gather(&self.machine, conn, most);
+        if *taken == *recorded {
             return Ok(());
         }
         let recorded = Call::Sent(conn, count, recorded).to_string();
-        let got = Call::Sent(conn, count, &pending[..taken]).to_string();
+        let got = Call::Sent(conn, count, &taken).to_string();
         Err(self.differs(&recorded, &got))
     }
 

@@ -289,7 +289,7 @@ fn a_full_disk_ends_the_recording_and_not_the_machine() {
         for round in 0..20 {
             let now = Time::from_micros(round);
             machine.handle_bytes(now, conn, b"more").unwrap();
-            assert_eq!(machine.pending(conn), b"more");
+            assert_eq!(machine.pending(conn, 0), b"more");
             machine.handle_sent(now, conn, 4).unwrap();
             drain(&mut machine);
         }

@@ -79,7 +79,7 @@
 //!     fn poll(&mut self) -> Option<Action<Count>> {
 //!         self.news.pop()
 //!     }
-//!     fn pending(&self, _: Conn) -> &[u8] {
+//!     fn pending(&self, _: Conn, _: usize) -> &[u8] {
 //!         &[]
 //!     }
 //!     fn poll_timeout(&self) -> Option<Timeout> {

@@ -182,7 +182,7 @@ impl Mutant {
         let peer = self.up.iter().find(|(_, c)| *c == conn);
         self.fault == Fault::StopsAtDead
             && peer.is_some_and(|(peer, _)| self.dead.iter().any(|dead| dead < peer))
-            && self.inner.pending(conn).starts_with(b"msg ")
+            && self.inner.pending(conn, 0).starts_with(b"msg ")
     }
 }
 
@@ -230,7 +230,7 @@ impl Machine for Mutant {
     }
 
     fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
-        if !self.inner.pending(conn).is_empty() {
+        if !self.inner.pending(conn, 0).is_empty() {
             return self.inner.handle_sent(now, conn, count);
         }
         for (c, bytes) in &mut self.extra {
@@ -268,15 +268,15 @@ impl Machine for Mutant {
         if let Action::Send(conn) = action
             && self.mutes(conn)
         {
-            let count = self.inner.pending(conn).len();
+            let count = self.inner.pending(conn, 0).len();
             let _ = self.inner.handle_sent(self.now, conn, count);
         }
         Some(action)
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        match self.inner.pending(conn) {
-            [] => self.extra(conn),
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        match self.inner.pending(conn, skip) {
+            [] if skip == 0 => self.extra(conn),
             bytes => bytes,
         }
     }

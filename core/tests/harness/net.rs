@@ -187,7 +187,7 @@ impl<M: Machine> Net<M> {
             return false;
         };
         let host = self.hosts[at].as_ref().expect("it lives");
-        let piece = host.machine.pending(conn);
+        let piece = host.machine.pending(conn, 0);
         let count = piece.len().min(most);
         if count == 0 {
             return false;

@@ -92,11 +92,11 @@ impl Solo {
         }
         announced.retain(|conn| self.open.contains(conn));
         for conn in announced {
-            let owed = !self.server.pending(conn).is_empty();
+            let owed = !self.server.pending(conn, 0).is_empty();
             assert!(owed || self.halt.is_some(), "{conn} is owed nothing");
         }
         for conn in &self.open {
-            let owed = !self.server.pending(*conn).is_empty();
+            let owed = !self.server.pending(*conn, 0).is_empty();
             assert!(
                 !owed || self.sending.contains(conn),
                 "{conn} is owed in silence"
@@ -188,17 +188,16 @@ impl Solo {
     pub fn take(&mut self, conn: Conn, most: usize) -> Vec<u8> {
         let mut out = vec![];
         while out.len() < most {
-            let piece = self.server.pending(conn);
-            let count = piece.len().min(most - out.len());
-            if count == 0 {
+            let taken = gather(&self.server, conn, most - out.len()).into_owned();
+            if taken.is_empty() {
                 break;
             }
-            out.extend_from_slice(&piece[..count]);
-            assert!(out.len() <= 1 << 24, "replies without end");
             self.server
-                .handle_sent(self.now, conn, count)
+                .handle_sent(self.now, conn, taken.len())
                 .expect("pending");
-            if self.server.pending(conn).is_empty() {
+            out.extend(taken);
+            assert!(out.len() <= 1 << 24, "replies without end");
+            if self.server.pending(conn, 0).is_empty() {
                 self.sending.remove(&conn);
             }
             self.drain();

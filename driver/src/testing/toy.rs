@@ -16,6 +16,8 @@ pub const FLOOD: Door = Door(1);
 const HIGH: usize = 256 * 1024;
 /// Bytes of a flood that are made at a time.
 const PIECE: usize = 251 * 1024;
+/// Bytes owed lie in pieces of this size.
+const SPLIT: usize = 997;
 /// How long a shutdown goes on writing.
 const GRACE: Span = Span::from_millis(300);
 
@@ -331,10 +333,12 @@ impl Machine for Toy {
         self.actions.pop_front()
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         match self.slots.get(conn.slot()) {
             Some(slot) if slot.open && slot.generation == conn.generation() => {
-                &slot.owed[slot.sent..]
+                let from = (slot.sent + skip).min(slot.owed.len());
+                let to = (from / SPLIT + 1) * SPLIT;
+                &slot.owed[from..to.min(slot.owed.len())]
             }
             Some(_) | None => &[],
         }

@@ -168,8 +168,9 @@ impl Machine for Echo {
         self.actions.pop_front()
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        self.owed.get(&conn).map_or(&[], Vec::as_slice)
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        let owed = self.owed.get(&conn);
+        owed.and_then(|owed| owed.get(skip..)).unwrap_or(&[])
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {

@@ -136,8 +136,9 @@ impl Machine for Node {
         self.actions.pop_front()
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        &self.streams[conn.slot()].owed
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        let owed = &self.streams[conn.slot()].owed;
+        owed.get(skip..).unwrap_or(&[])
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {

@@ -7,7 +7,7 @@ use crate::names::Peer;
 use crate::net::link::State;
 use crate::observer::{Cause, Fact, Observer};
 use crate::random::Choice;
-use chatroom_core::machine::{Loss, Machine};
+use chatroom_core::machine::{Loss, Machine, gather};
 
 /// The longest that a transport which took only a part of a write waits before it takes the rest.
 const SHORT_WRITE_WAIT: u64 = 500;
@@ -37,18 +37,18 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             let Some(machine) = self.machines[host].as_ref() else {
                 return Ok(());
             };
-            let pending = machine.pending(conn);
+            let pipe = &mut self.links[link].pipes[side];
+            let room = pipe.room();
+            let pending = gather(machine, conn, room.max(1));
             if pending.is_empty() {
                 return Ok(());
             }
-            let pipe = &mut self.links[link].pipes[side];
-            let room = pipe.room();
             if room == 0 {
                 pipe.writer_waits = true;
                 return Ok(());
             }
             let choice = pipe.draw();
-            let mut count = pending.len().min(room);
+            let mut count = pending.len();
             let short = choice.at(SHORT).chance(self.plan.net.short_write);
             if short {
                 let part = choice.at(SHORT_BY).between(1, count as u64);

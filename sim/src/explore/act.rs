@@ -8,7 +8,9 @@ use crate::chat::judge::BOUNDS;
 use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{self, Ending, Fact, Observer, Violation};
 use crate::plan::Fate;
-use chatroom_core::{Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Span, Time};
+use chatroom_core::{
+    Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Span, Time, gather,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -532,18 +534,10 @@ impl<M: Explorable> State<M> {
         watch: &mut Watch<O>,
     ) -> Result<(), Violation> {
         let live = self.live_mut(host);
-        let mut bytes = Vec::new();
-        loop {
-            let piece = live.machine.pending(conn);
-            let count = piece.len();
-            if count == 0 {
-                break;
-            }
-            bytes.extend_from_slice(piece);
-            let told = live.machine.handle_sent(live.now, conn, count);
-            if told.is_err() {
-                return self.proper(host, false);
-            }
+        let bytes = gather(&live.machine, conn, usize::MAX).into_owned();
+        let told = live.machine.handle_sent(live.now, conn, bytes.len());
+        if told.is_err() {
+            return self.proper(host, false);
         }
         let found = live.conns.iter().find(|c| c.0 == conn).copied();
         let Some((_, wire, side)) = found else {

@@ -10,7 +10,7 @@ use crate::chat::judge::{
     REPLIES, VALIDITY,
 };
 use crate::observer::Violation;
-use chatroom_core::Action;
+use chatroom_core::{Action, gather};
 
 /// What a server was just told.
 #[derive(Clone, Copy, Debug)]
@@ -45,13 +45,12 @@ fn ask<M: Explorable>(live: &Live<M>, command: &[u8]) -> Vec<u8> {
         if action != Action::Send(live.master) {
             continue;
         }
-        loop {
-            let piece = machine.pending(live.master);
-            let count = piece.len();
-            reply.extend_from_slice(piece);
-            if count == 0 || machine.handle_sent(live.now, live.master, count).is_err() {
-                break;
-            }
+        let piece = gather(&machine, live.master, usize::MAX).into_owned();
+        if machine
+            .handle_sent(live.now, live.master, piece.len())
+            .is_ok()
+        {
+            reply.extend(piece);
         }
     }
     reply

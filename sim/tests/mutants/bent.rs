@@ -130,8 +130,8 @@ impl Machine for Bent {
         }
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        self.server.pending(conn)
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        self.server.pending(conn, skip)
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {

@@ -269,12 +269,13 @@ impl Machine for Toy {
         self.actions.pop_front()
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         self.lines
             .get(conn.slot())
             .and_then(Option::as_ref)
             .filter(|line| line.conn == conn)
-            .map_or(&[], |line| &line.owed)
+            .and_then(|line| line.owed.get(skip..))
+            .unwrap_or(&[])
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {

@@ -211,8 +211,9 @@ impl Machine for Broken {
         action
     }
 
-    fn pending(&self, conn: Conn) -> &[u8] {
-        self.at(conn).map_or(&[], |link| &link.out)
+    fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
+        let out = self.at(conn).map(|link| &link.out[..]);
+        out.and_then(|out| out.get(skip..)).unwrap_or(&[])
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
