@@ -1,12 +1,14 @@
 //! Servers broken on purpose, on the simulator, before the judge: each is caught by the checker
 //! that it is meant for, and servers that are not broken live on the same seeds.
 //!
-//! The table stands in `docs/MUTANTS.md`. With `CHATROOM_MUTANTS_TABLE=write` in the environment
-//! it is written anew; otherwise the names and checkers in it must be those of the list.
+//! The table stands in `docs/MUTANTS.md`, and what the checkers say in `said.txt`. With
+//! `CHATROOM_MUTANTS_TABLE=write` in the environment they are written anew; otherwise they must be
+//! so.
 
 mod bent;
 mod broken;
 mod list;
+mod reports;
 
 use bent::{Bend, Bent};
 use broken::{Broken, Fault};
@@ -25,6 +27,7 @@ const SEEDS: u64 = 500;
 /// Servers that are not broken live on so many seeds of each profile at least.
 const HEALTHY: u64 = 60;
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/MUTANTS.md");
+const SAID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mutants/said.txt");
 
 /// How a mutant died.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ struct Death {
     /// How many seeds it took.
     seeds: u64,
     text: String,
+    /// The events that broke the property.
+    events: Vec<u64>,
     /// Other checkers that had caught it before.
     before: Vec<&'static str>,
 }
@@ -84,6 +89,7 @@ fn hunt(mutant: &Mutant) -> Result<Death, Vec<&'static str>> {
                 return Ok(Death {
                     seeds: seed + 1,
                     text: violation.text,
+                    events: violation.events,
                     before,
                 });
             }
@@ -129,8 +135,8 @@ fn table(deaths: &[(Mutant, Death)]) -> String {
          defect live on the same seeds.\n\n\
          `sim/tests/mutants/` makes this table: with `CHATROOM_MUTANTS_TABLE=write` in the \
          environment, `cargo test -p chatroom-sim --test mutants` writes it anew, and without it \
-         the test fails if a mutant lives or if the mutants and checkers here are not those of \
-         the list.\n\n\
+         the test fails if a mutant lives or if anything here is not so. `said.txt` beside it has \
+         what the checkers say.\n\n\
          | mutant | server | profile | checker | seeds | caught before by |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -157,16 +163,28 @@ fn table(deaths: &[(Mutant, Death)]) -> String {
     text
 }
 
-/// The mutants and checkers of a table.
-fn rows(table: &str) -> Vec<(String, String)> {
-    let cells = table
-        .lines()
-        .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-    cells
-        .filter(|cells| cells.len() == 8)
-        .skip(2)
-        .map(|cells| (cells[1].to_owned(), cells[4].to_owned()))
-        .collect()
+/// What each checker said, and of which events.
+fn said(deaths: &[(Mutant, Death)]) -> String {
+    let lines = deaths.iter().map(|(mutant, death)| {
+        let Death { text, events, .. } = death;
+        format!(
+            "{}\n  {}: {text}\n  {events:?}\n",
+            mutant.what, mutant.checker
+        )
+    });
+    lines.collect()
+}
+
+/// Compares with a committed text, or writes it.
+fn agree(path: &str, text: &str) {
+    if std::env::var("CHATROOM_MUTANTS_TABLE").is_ok_and(|value| value == "write") {
+        std::fs::write(path, text).expect("it can be written");
+    }
+    let committed = std::fs::read_to_string(path).expect("it is there");
+    assert!(
+        committed == text,
+        "{path} is out of date: run this test with CHATROOM_MUTANTS_TABLE=write and see what changed"
+    );
 }
 
 /// One test, since what is not broken must live on the seeds on which the broken ones died.
@@ -215,16 +233,8 @@ fn every_mutant_dies_by_its_checker_and_servers_without_a_defect_live_on_the_sam
             });
         }
     }
-    let table = table(&deaths);
-    if std::env::var("CHATROOM_MUTANTS_TABLE").is_ok_and(|value| value == "write") {
-        std::fs::write(TABLE, &table).expect("docs/MUTANTS.md can be written");
-    }
-    let committed = std::fs::read_to_string(TABLE).expect("docs/MUTANTS.md is there");
-    assert_eq!(
-        rows(&committed),
-        rows(&table),
-        "docs/MUTANTS.md is out of date: run this test with CHATROOM_MUTANTS_TABLE=write"
-    );
+    agree(TABLE, &table(&deaths));
+    agree(SAID, &said(&deaths));
 }
 
 fn live(name: &str, seeds: u64, run: impl Fn(u64) -> Verdict + Sync) {

@@ -1,0 +1,105 @@
+//! What a reader gets of a failure: the servers broken on purpose provide some.
+
+use super::bent::{Bend, Bent};
+use super::broken::{Broken, Fault};
+use chatroom_sim::chat::failure::{Failure, record, smaller};
+use chatroom_sim::chat::{Chat, Profile, generate, judge, server};
+use chatroom_sim::plan::{Plan, PlanError};
+use chatroom_sim::shrink::Budget;
+use chatroom_sim::trace::Format;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The first seed that fails, looked into.
+fn first<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, profile: Profile) -> Failure {
+    let budget = Budget::default();
+    (0..100)
+        .find_map(|seed| Failure::of_seed(&make, seed, profile, budget))
+        .expect("it is caught")
+}
+
+fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failure) {
+    // The shrunk plan breaks the same property, as it says, and nothing smaller does.
+    let plan = generate(failure.seed, Profile::Crash);
+    let judged = judge(&make, &plan).expect("within bounds");
+    let found = judged.verdict.violation.expect("it is guilty");
+    assert_eq!(found.property, failure.violation.property);
+    assert!(failure.plan.events.len() < plan.events.len() / 2);
+    let (recorder, again) = record(&make, &failure.plan).expect("within bounds");
+    assert_eq!(again.as_ref(), Some(&failure.violation));
+    let shrunk = smaller(&make, &failure.plan, found.property, Budget::default());
+    assert_eq!(shrunk.plan, failure.plan);
+
+    // Marked are the events that break it, and what came right before the last stands with them.
+    let events = &failure.violation.events;
+    let last = *events.last().expect("an event broke it");
+    let text = recorder.write(Format::Text);
+    let mut expected = vec![];
+    let mut steps = BTreeSet::new();
+    for (record, line) in recorder.records.iter().zip(text.lines()) {
+        if events.contains(&record.step) {
+            expected.push(format!("> {line}"));
+        } else if (last.saturating_sub(12)..=last).contains(&record.step) {
+            expected.push(format!("  {line}"));
+        } else {
+            continue;
+        }
+        steps.insert(record.step);
+    }
+    assert_eq!(failure.lines, expected);
+    assert!(steps.contains(&last) && steps.len() > events.len());
+
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reports-{}", found.property));
+    failure.save(&folder).expect("there is room");
+    let path = failure.path.clone().expect("it was saved");
+    let saved = std::fs::read(&path).expect("it was saved");
+    assert_eq!(Plan::parse(&saved), Ok(failure.plan.clone()));
+    let said = failure.to_string();
+    let mut lines = said.lines();
+    let (seed, property) = (failure.seed, found.property);
+    assert_eq!(
+        lines.next(),
+        Some(&*format!("seed {seed} breaks {property}"))
+    );
+    assert_eq!(
+        lines.next(),
+        Some(&*format!("  {}", failure.violation.text))
+    );
+    for line in &failure.lines {
+        assert_eq!(lines.next(), Some(&*format!("  {line}")));
+    }
+    let (events, hosts) = (failure.plan.events.len(), failure.plan.hosts);
+    let size = format!(
+        "shrunk to {events} events on {hosts} servers in {} runs",
+        failure.runs
+    );
+    assert_eq!(lines.next(), Some(&*size));
+    let path = path.display();
+    assert_eq!(lines.next(), Some(&*format!("plan: {path}")));
+    assert_eq!(
+        lines.next(),
+        Some(&*format!("replay: chatroom sim replay {path}"))
+    );
+    assert_eq!(lines.next(), None);
+    std::fs::remove_dir_all(folder).expect("it is there");
+}
+
+#[test]
+fn a_failure_says_what_broke_shows_the_events_and_saves_the_smallest_plan() {
+    let resent = |config| Broken::new(config, Fault::ResendLog);
+    check(resent, first(resent, Profile::Crash));
+    let joined = |config| Bent::new(config, Bend::ReadIsLine);
+    check(joined, first(joined, Profile::Crash));
+}
+
+#[test]
+fn what_breaks_nothing_is_no_failure() {
+    let budget = Budget::default();
+    assert!(Failure::of_seed(server, 3, Profile::Crash, budget).is_none());
+    let plan = generate(3, Profile::Crash);
+    assert!(matches!(Failure::of_plan(server, &plan, budget), Ok(None)));
+    let mut plan = plan;
+    plan.hosts = 0;
+    let refused: Result<_, PlanError> = Failure::of_plan(server, &plan, budget);
+    assert!(refused.is_err());
+}
