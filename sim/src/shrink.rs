@@ -122,9 +122,7 @@ impl Shrinker<'_> {
     /// Takes out hosts; those above move down.
     fn drop_hosts(&mut self) {
         for host in (0..self.best.hosts).rev() {
-            if host < self.best.hosts && self.best.hosts > 1 {
-                self.edit(|plan| without_host(plan, Host(host)));
-            }
+            self.edit(|plan| without_host(plan, Host(host)));
         }
     }
 

@@ -123,3 +123,31 @@ impl Swept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_seed_that_failed_is_kept_and_all_are_counted() {
+        let failed = |text: &str| Verdict {
+            violation: Some(Violation {
+                property: "p",
+                text: text.to_owned(),
+                events: vec![],
+            }),
+            events: 2,
+            simulated: 3,
+            ..Verdict::default()
+        };
+        let mut swept = Swept::default();
+        let seeds = [(7, "a"), (5, "b"), (6, "c"), (5, "d")];
+        for (seed, text) in seeds {
+            swept.note(seed, failed(text));
+        }
+        swept.note(1, Verdict::default());
+        let (seed, violation) = swept.first.expect("some failed");
+        assert_eq!((seed, &*violation.text), (5, "b"));
+        assert_eq!((swept.seeds, swept.events, swept.simulated), (5, 8, 12));
+    }
+}

@@ -195,9 +195,28 @@ fn shrunk() -> Vec<(String, u64)> {
 fn scripts() -> Vec<(String, u64)> {
     let texts = [
         "0 start 3 10000\n1 start 3 10001\n2 start 3 10002\n0 broadcast a\n-1 sleep 0.2\n1 get\n1 alive\n1 crash\n0 alive\n1 get\n1 start 3 10001\n1 get\n",
-        "0 start 1 10000\n0 start 1 10000\n0 nonsense\n7 get\nx get\n0 broadcast\n0 start\n-1 exit\n0 get\n",
-        "0 start 0 10000\n0 start 2 9999\n99 start 100 10099\n\n   \n0 alive\n-1 sleep x\n-1 sleep -1\n",
+        "0 start 1 10000\n0 start 1 10000\n",
         "0 start 2 10000\n1 start 2 10000\n0 crash\n0 crash\n0 broadcast b\n1 get\n",
+        "0 start 2 10000\n2 start 3 10002\n-1 sleep 0.5\n0 alive\n2 alive\n",
+        "0 start 1 10000\n\n   \n-1 exit\n0 get\n",
+        "0 start 1024 10000\n0 alive\n",
+        "0 nonsense\n",
+        "7 get\n",
+        "x get\n",
+        "0 broadcast\n",
+        "0 start\n",
+        "0 start 3\n",
+        "0 start 3 10000 x\n",
+        "0 start +3 10000\n",
+        "0 start 1234567890 10000\n",
+        "0 start 0 10000\n",
+        "0 start 1025 10000\n",
+        "0 start 2 9999\n",
+        "0 start 2 65536\n",
+        "2 start 2 10002\n",
+        "-1 sleep x\n",
+        "-1 sleep -1\n",
+        "-1 nonsense\n",
     ];
     let mut all = vec![];
     for (at, text) in texts.iter().enumerate() {

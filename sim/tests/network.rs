@@ -337,9 +337,13 @@ fn a_panicking_observer_ends_the_run_with_a_violation() {
             Ok(())
         }
     }
-    let broken = run(&Toys::default(), &calm(1, 2, secs(5)), Nervous)
-        .violation
-        .unwrap();
+    let (world, plan) = (Toys::default(), calm(1, 2, secs(5)));
+    let mut engine = Engine::new(&world, &plan, Nervous);
+    assert_eq!(engine.violation(), None);
+    while engine.step() {}
+    let seen = engine.violation().cloned();
+    let broken = engine.finish().violation.unwrap();
+    assert_eq!(seen.as_ref(), Some(&broken));
     assert_eq!(broken.property, "panic");
     assert!(
         broken.text.starts_with("enough (in or after "),
