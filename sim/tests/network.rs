@@ -212,16 +212,13 @@ fn one_plan_gives_one_run_and_another_seed_another() {
 
 #[test]
 fn the_hash_is_the_same_in_every_build() {
-    let hashes = [1, 2, 3].map(|seed| watched(&chaos(seed)).hash);
-    assert_eq!(hashes, PINNED);
+    let hashes = (1..=80).map(|seed| watched(&chaos(seed)).hash);
+    let all = hashes.fold(0_u64, |all, hash| all.rotate_left(7) ^ hash);
+    assert_eq!(all, PINNED);
 }
 
 /// Changes only when the engine, the toy or the choices of these plans do.
-const PINNED: [u64; 3] = [
-    6_136_572_872_095_886_317,
-    13_508_008_307_436_009_096,
-    1_561_369_788_701_729_094,
-];
+const PINNED: u64 = 18_332_664_938_127_232_609;
 
 #[test]
 fn going_by_steps_is_the_same_run() {
