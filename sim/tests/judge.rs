@@ -1,0 +1,725 @@
+//! The judge hears of runs of the server that ships, in which nothing is wrong, with one fact
+//! altered, left out or put in: it objects to that, in the words that are meant for it, and to
+//! nothing when it hears the truth.
+
+use chatroom_core::{ChatServer, Conn, MASTERS, News, Place, Span, Time, Why};
+use chatroom_sim::chat::judge::{
+    ACCURACY, BOUNDS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN, REPLIES, VALIDITY,
+};
+use chatroom_sim::chat::{Grid, Judge, Setup, server};
+use chatroom_sim::engine::run;
+use chatroom_sim::names::{Client, Host, Peer, Who};
+use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
+use chatroom_sim::plan::{Change, Fate, Plan, Way};
+use chatroom_sim::trace::Recorder;
+use std::collections::BTreeMap;
+
+/// Two masters of server 0 and one of server 1.
+const A: Client = master(0, 0);
+const B: Client = master(0, 1);
+const C: Client = master(1, 0);
+
+const BOTH: Way = Way {
+    from: Host(0),
+    to: Host(1),
+    both: true,
+};
+
+type Judgement = Result<(), Violation>;
+/// Tells the judge a fact.
+type Tell<'a> = &'a mut dyn FnMut(&Fact<'_, News>) -> Judgement;
+/// Tells the judge what it is to hear in place of a fact.
+type Tale = Box<dyn Fn(&Known, &Fact<'_, News>, Tell<'_>) -> Judgement>;
+
+const fn master(host: u16, number: u8) -> Client {
+    let host = Host(host);
+    Client { host, number }
+}
+
+fn millis(count: u64) -> Time {
+    Time::from_micros(count * 1000)
+}
+
+/// Handles and links, as the run had them so far.
+#[derive(Default)]
+struct Known {
+    masters: BTreeMap<Client, Conn>,
+    /// By server and peer, the latest last.
+    sessions: BTreeMap<(u16, u32), Vec<Conn>>,
+    dialled: BTreeMap<(u16, Conn), u64>,
+}
+
+impl Known {
+    fn learn(&mut self, fact: &Fact<'_, News>) {
+        if let Fact::Opened { conn, peer, .. } = fact
+            && let Peer::Client(client) = peer
+        {
+            self.masters.insert(*client, *conn);
+        }
+        if let Fact::Notice { who, notice, .. } = fact
+            && let News::Up { peer, conn } = notice
+        {
+            let sessions = self.sessions.entry((who.host.0, *peer));
+            sessions.or_default().push(*conn);
+        }
+        if let Fact::Dialling {
+            who, conn, link, ..
+        } = fact
+        {
+            self.dialled.insert((who.host.0, *conn), *link);
+        }
+    }
+
+    fn session(&self, host: u16, peer: u32) -> Conn {
+        *self.sessions[&(host, peer)].last().expect("it was up")
+    }
+}
+
+/// Stands between a run and the judge.
+struct Teller<'a> {
+    judge: Judge,
+    tale: &'a Tale,
+    known: Known,
+    recorder: Recorder,
+}
+
+impl Observer<ChatServer> for Teller<'_> {
+    fn see(&mut self, scene: &Scene<'_, ChatServer>, fact: &Fact<'_, News>) -> Judgement {
+        self.recorder.see(scene, fact)?;
+        self.known.learn(fact);
+        (self.tale)(&self.known, fact, &mut |told| self.judge.see(scene, told))
+    }
+}
+
+/// What a judge objects to: the property, the words and the events.
+type Objection = (&'static str, String, Vec<String>);
+
+/// What the judge of a plan says of its run.
+fn judged(plan: &Plan, tale: &Tale) -> Option<Objection> {
+    judged_by(plan, plan, tale)
+}
+
+/// What the judge of one plan says of the run of another.
+fn judged_by(judges: &Plan, plan: &Plan, tale: &Tale) -> Option<Objection> {
+    let setup = Setup::of(plan).expect("a plan for a grid");
+    let teller = Teller {
+        judge: Judge::new(judges, setup.clone()),
+        tale,
+        known: Known::default(),
+        recorder: Recorder::default(),
+    };
+    let outcome = run(&Grid::new(setup, server), plan, teller);
+    let violation = outcome.violation?;
+    let records = outcome.observer.recorder.records;
+    let event = |step: &u64| {
+        let record = &records[usize::try_from(*step).expect("few steps")];
+        format!("{} {}: {}", record.lane, record.kind, record.text)
+    };
+    let events = violation.events.iter().map(event).collect();
+    Some((violation.property, violation.text, events))
+}
+
+/// A quiet grid of two; its masters say these lines at these milliseconds.
+fn grid(lines: &[(u64, Client, &str)]) -> Plan {
+    let mut plan = Plan::new(1, 2, millis(5000));
+    plan.net.client_jitter = Span::ZERO;
+    plan.phases.warm_up = millis(3000);
+    plan.phases.trouble = millis(3000);
+    plan.phases.heal = millis(3000);
+    plan.push(Time::ZERO, Change::Start(Host(0)));
+    plan.push(Time::ZERO, Change::Start(Host(1)));
+    for client in [A, B, C] {
+        plan.push(millis(100), Change::Open(client, MASTERS));
+    }
+    for (at, client, line) in lines {
+        plan.push(millis(*at), Change::Say(*client, line.as_bytes().into()));
+    }
+    plan
+}
+
+fn with(mut plan: Plan, changes: &[(u64, Change)]) -> Plan {
+    for (at, change) in changes {
+        plan.push(millis(*at), change.clone());
+    }
+    plan
+}
+
+fn truth() -> Tale {
+    Box::new(|_, fact, tell| tell(fact))
+}
+
+/// A master is sent other bytes.
+fn sent(those: &'static str, instead: &'static [u8]) -> Tale {
+    Box::new(move |_, fact, tell| {
+        if let Fact::Sent {
+            who,
+            conn,
+            link,
+            offset,
+            bytes,
+        } = fact
+            && let Some(before) = bytes.strip_suffix(those.as_bytes())
+        {
+            let (who, conn, link, offset) = (*who, *conn, *link, *offset);
+            return tell(&Fact::Sent {
+                who,
+                conn,
+                link,
+                offset,
+                bytes: &[before, instead].concat(),
+            });
+        }
+        tell(fact)
+    })
+}
+
+/// A server's news is other news, or none.
+fn noticed(host: u16, change: fn(News) -> Option<News>) -> Tale {
+    Box::new(move |_, fact, tell| {
+        if let Fact::Notice { who, notice, .. } = fact
+            && who.host.0 == host
+        {
+            let changed = change((*notice).clone());
+            return changed.map_or(Ok(()), |news| note(tell, *who, news));
+        }
+        tell(fact)
+    })
+}
+
+/// At the plan's heal, in the middle of a run, the judge hears more.
+fn meanwhile(more: impl Fn(&Known, Tell<'_>) -> Judgement + 'static) -> Tale {
+    Box::new(move |known, fact, tell| {
+        if let Fact::Change {
+            change: Change::Heal,
+        } = fact
+        {
+            more(known, tell)?;
+        }
+        tell(fact)
+    })
+}
+
+/// In the middle of a run server 0 has news.
+fn news(news: impl Fn(&Known) -> News + 'static) -> Tale {
+    meanwhile(move |known, tell| note(tell, first(0), news(known)))
+}
+
+fn note(tell: Tell<'_>, who: Who, notice: News) -> Judgement {
+    tell(&Fact::Notice {
+        who,
+        local: Time::ZERO,
+        notice: &notice,
+    })
+}
+
+/// The first life of a server.
+const fn first(host: u16) -> Who {
+    let host = Host(host);
+    Who { host, life: 0 }
+}
+
+fn down(peer: u32, conn: Conn, why: Why) -> News {
+    News::Down {
+        peer,
+        conn,
+        why,
+        silence: Span::ZERO,
+    }
+}
+
+fn delivered(sender: u32, conn: Conn, text: &str) -> News {
+    News::Delivered {
+        sender,
+        conn: Some(conn),
+        text: text.into(),
+    }
+}
+
+fn is_text(news: &News, text: &str) -> bool {
+    matches!(news, News::Delivered { text: held, .. } if **held == *text)
+}
+
+/// In the middle of a run server 1 leaves its session with server 0 for the one before, and takes
+/// `text` there: again, or only now if it is held back.
+fn back_on_the_old_link(text: &'static str, held_back: bool) -> Tale {
+    let late = meanwhile(move |known, tell| {
+        let [old, new] = known.sessions[&(1, 0)][..] else {
+            panic!("there were two sessions");
+        };
+        let who = first(1);
+        tell(&Fact::Change {
+            change: &Change::Reset(BOTH),
+        })?;
+        note(tell, who, down(0, new, Why::Broken))?;
+        tell(&Fact::Dialling {
+            who,
+            conn: old,
+            to: Place(0),
+            host: Some(Host(0)),
+            link: known.dialled[&(1, old)],
+        })?;
+        note(tell, who, News::Up { peer: 0, conn: old })?;
+        note(tell, who, delivered(0, old, text))
+    });
+    Box::new(move |known, fact, tell| {
+        if let Fact::Notice { who, notice, .. } = fact
+            && held_back
+            && *who == first(1)
+            && is_text(notice, text)
+        {
+            return Ok(());
+        }
+        late(known, fact, tell)
+    })
+}
+
+/// What is done in a run, how it is told, and the property, the words and the events of the
+/// judge's objection.
+struct Case {
+    plan: Plan,
+    tale: Tale,
+    property: &'static str,
+    text: &'static str,
+    events: &'static [&'static str],
+}
+
+fn case(
+    plan: Plan,
+    tale: Tale,
+    property: &'static str,
+    text: &'static str,
+    events: &'static [&'static str],
+) -> Case {
+    Case {
+        plan,
+        tale,
+        property,
+        text,
+        events,
+    }
+}
+
+fn check(cases: Vec<Case>) {
+    for case in cases {
+        assert_eq!(judged(&case.plan, &truth()), None, "truth: {}", case.text);
+        let said = judged(&case.plan, &case.tale);
+        let events = case.events.iter().map(|event| (*event).to_owned());
+        let expected = (case.property, case.text.to_owned(), events.collect());
+        assert_eq!(said, Some(expected));
+    }
+}
+
+#[test]
+fn a_reply_that_is_not_what_was_asked_for_is_found() {
+    let get = || grid(&[(1000, A, "get\n")]);
+    check(vec![
+        case(
+            get(),
+            sent("messages \n", b"messages \xff\n"),
+            REPLIES,
+            "server 0.0 sent a master bytes that are no text",
+            &["server0 sent: messages \\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b"hello\n"),
+            REPLIES,
+            "server 0.0 sent a master \"hello\"",
+            &["server0 sent: messages \\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b"alive 0,1\n"),
+            REPLIES,
+            "server 0.0 answered \"alive 0,1\" to Get",
+            &["server0 received: get\\n", "server0 sent: messages \\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b"error no\n"),
+            REPLIES,
+            "server 0.0 answered \"error no\" to Get",
+            &["server0 received: get\\n", "server0 sent: messages \\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b"messages \nmessages \n"),
+            REPLIES,
+            "server 0.0 said \"messages \" unasked",
+            &["server0 sent: messages \\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b"messages \nerror no\n"),
+            REPLIES,
+            "server 0.0 said \"error no\" unasked",
+            &["server0 sent: messages \\n"],
+        ),
+        case(
+            grid(&[(1000, A, "alive\n")]),
+            sent("alive 0,1\n", b"alive 0\n"),
+            REPLIES,
+            "server 0.0 answered alive 0, which is not what it has told of ups and downs",
+            &["server0 received: alive\\n", "server0 sent: alive 0,1\\n"],
+        ),
+        case(
+            get(),
+            sent("messages \n", b""),
+            BOUNDS,
+            "server 0.0 was asked Get at 1.000050s and has not answered",
+            &["server0 received: get\\n", "plan over: the end of the plan"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_get_that_shows_another_log_is_found() {
+    check(vec![
+        case(
+            grid(&[(1000, A, "get\n")]),
+            sent("messages \n", b"messages ghost\n"),
+            EMPTY_START,
+            "server 0.0 answered a get with 5 bytes that are not its log of 0: they differ from byte 0",
+            &["server0 received: get\\n", "server0 sent: messages \\n"],
+        ),
+        case(
+            grid(&[(1000, A, "broadcast hello\n"), (2000, A, "get\n")]),
+            sent("messages hello\n", b"messages hullo\n"),
+            REPLIES,
+            "server 0.0 answered a get with 5 bytes that are not its log of 5: they differ from byte 1",
+            &[
+                "server0 received: get\\n",
+                "server0 sent: messages hello\\n",
+            ],
+        ),
+        case(
+            grid(&[(1000, A, "broadcast hello\n"), (2000, B, "get\n")]),
+            sent("messages hello\n", b"messages \n"),
+            REPLIES,
+            "server 0.0 answered a get with 0 messages when its log had 1",
+            &[
+                "server0 received: get\\n",
+                "server0 sent: messages hello\\n",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_watcher_that_is_told_what_did_not_happen_is_found() {
+    let watch = || grid(&[(1000, A, "watch\n"), (2000, C, "broadcast hello\n")]);
+    check(vec![
+        case(
+            watch(),
+            sent("delivered 1 hello\n", b"delivered 0 hello\n"),
+            REPLIES,
+            "server 0.0 told a watcher Delivered(0, \"hello\") when Some(Delivered(1, \"hello\")) was due",
+            &["server0 sent: delivered 1 hello\\n"],
+        ),
+        case(
+            watch(),
+            sent("delivered 1 hello\n", b"delivered 1 hello\nup 1\n"),
+            REPLIES,
+            "server 0.0 told a watcher Up(1), which did not happen",
+            &[
+                "server0 sent: delivered 1 hello\\n",
+                "plan over: the end of the plan",
+            ],
+        ),
+        case(
+            grid(&[(1000, A, "get\n")]),
+            sent("messages \n", b"messages \nup 1\n"),
+            REPLIES,
+            "server 0.0 told a master that did not watch",
+            &["server0 sent: messages \\n"],
+        ),
+    ]);
+}
+
+/// When it began to watch is not clear, and so neither is what it must be told.
+#[test]
+fn a_watch_behind_another_question_leaves_open_what_is_told() {
+    let plan = grid(&[(1000, A, "alive\nwatch\n"), (2000, C, "broadcast hello\n")]);
+    assert_eq!(judged(&plan, &truth()), None);
+    let lie = || sent("delivered 1 hello\n", b"delivered 0 hello\n");
+    assert_eq!(judged(&plan, &lie()), None);
+    let plan = grid(&[(1000, A, "watch\nalive\n"), (2000, C, "broadcast hello\n")]);
+    assert_eq!(judged(&plan, &truth()), None);
+    let (property, ..) = judged(&plan, &lie()).expect("it is clear here");
+    assert_eq!(property, REPLIES);
+}
+
+#[test]
+fn a_master_is_closed_only_for_what_a_master_can_do() {
+    let closed = |why| {
+        news(move |known| News::Closed {
+            conn: known.masters[&A],
+            why,
+        })
+    };
+    let idle = grid(&[]);
+    let watching = grid(&[(1000, A, "watch\n")]);
+    let later = grid(&[(1000, A, "alive\nwatch\n")]);
+    assert_eq!(judged(&idle, &truth()), None);
+    for why in [Why::Finished, Why::Broken, Why::Ending] {
+        assert_eq!(judged(&idle, &closed(why)), None, "{why}");
+    }
+    for plan in [&watching, &later] {
+        assert_eq!(judged(plan, &closed(Why::FellBehind)), None);
+    }
+    for why in [
+        Why::Crowded,
+        Why::FellBehind,
+        Why::Silent,
+        Why::Replaced,
+        Why::NoGreeting,
+        Why::Refused,
+        Why::DialTimeout,
+        Why::TooLong,
+        Why::NotUtf8,
+        Why::Malformed,
+        Why::OutsideGrid,
+        Why::OwnId,
+        Why::OtherId,
+        Why::ShouldNotDial,
+        Why::NoIdentity,
+        Why::LogFull,
+    ] {
+        let text = format!("server 0.0 closed the connection of a master: {why}");
+        let said = judged(&idle, &closed(why));
+        assert_eq!(said, Some((BOUNDS, text, vec!["plan change: heal".into()])));
+    }
+}
+
+#[test]
+fn a_message_that_comes_from_elsewhere_is_found() {
+    check(vec![
+        case(
+            grid(&[]),
+            news(|known| delivered(1, known.masters[&A], "hello")),
+            NO_CREATION,
+            "server 0.0 took a message from a master's connection 1.0",
+            &["plan change: heal"],
+        ),
+        case(
+            grid(&[(1000, C, "broadcast hello\n")]),
+            noticed(0, |mut news| {
+                if let News::Delivered { sender, .. } = &mut news {
+                    *sender = 0;
+                }
+                Some(news)
+            }),
+            NO_CREATION,
+            "server 0.0 took \"hello\" from 1.0 as if it were server 0's",
+            &["server0 notice: delivered 1 on 0.0: hello"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_message_at_another_place_of_its_session_is_found() {
+    let reset = [(500, Change::Reset(BOTH))];
+    let returned = [
+        (1500, Change::Kill(Host(0), Fate::Fin)),
+        (1600, Change::Start(Host(0))),
+        (2000, Change::Open(A, MASTERS)),
+        (2500, Change::Say(A, b"broadcast new\n".into())),
+    ];
+    check(vec![
+        case(
+            grid(&[(200, C, "broadcast hello\n")]),
+            noticed(1, |news| (!matches!(news, News::Up { .. })).then_some(news)),
+            EMPTY_START,
+            "server 0.0 took \"hello\" from 1.0 before its session began",
+            &["server0 notice: delivered 1 on 0.0: hello"],
+        ),
+        case(
+            with(grid(&[(2000, A, "broadcast one\n")]), &reset),
+            back_on_the_old_link("one", false),
+            NO_DUPLICATION,
+            "server 1.0 took \"one\" from 0.0, its broadcast 0, after its broadcast 0",
+            &["plan change: heal"],
+        ),
+        case(
+            with(grid(&[(2000, A, "broadcast one\nbroadcast two\n")]), &reset),
+            back_on_the_old_link("one", false),
+            FIFO,
+            "server 1.0 took \"one\" from 0.0, its broadcast 0, after its broadcast 1",
+            &["plan change: heal"],
+        ),
+        case(
+            with(grid(&[(1400, A, "broadcast old\n")]), &returned),
+            back_on_the_old_link("old", true),
+            LIVES,
+            "server 1.0 took \"old\" from 0.0 after messages of its next life 1",
+            &["plan change: heal"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_gap_is_found_where_only_crashes_are_planned() {
+    let planned = grid(&[
+        (1000, A, "broadcast one\n"),
+        (2000, A, "broadcast two\n"),
+        (2500, A, "broadcast three\n"),
+    ]);
+    // Server 0 sends the second one on a link that is no more.
+    let broken = with(planned.clone(), &[(1999, Change::HalfOpen(BOTH))]);
+    assert_eq!(judged(&planned, &truth()), None);
+    assert_eq!(judged(&broken, &truth()), None);
+    let text = "server 1.0 took \"three\" from 0.0, its broadcast 2, after its broadcast 0: a gap without a broken link";
+    let events = vec!["server1 notice: delivered 0 on 0.1: three".to_owned()];
+    assert_eq!(
+        judged_by(&planned, &broken, &truth()),
+        Some((FIFO, text.to_owned(), events))
+    );
+}
+
+#[test]
+fn a_message_that_never_comes_is_found() {
+    let held_back = |news| (!is_text(&news, "hello")).then_some(news);
+    // So much takes a second through so little: to the end something arrives.
+    let long = format!("broadcast {}\n", "x".repeat(60_000));
+    let mut busy = grid(&[(3900, A, "broadcast hello\n"), (4100, A, &long)]);
+    busy.net.buffer = 256;
+    check(vec![
+        case(
+            busy,
+            noticed(1, held_back),
+            VALIDITY,
+            "server 0.0 broadcast \"hello\" at 3.900050s, the session with 1.0 stood to the end, and it did not arrive",
+            &[
+                "server0 notice: peer 1 up on 0.0",
+                "server0 notice: delivered 0: hello",
+                "plan over: the end of the plan",
+            ],
+        ),
+        // Too young to be missed, but the server counted it.
+        case(
+            grid(&[(4900, C, "broadcast hello\n")]),
+            noticed(0, held_back),
+            BOUNDS,
+            "server 0.0 counted [0, 1] broadcasts and deliveries, and told of [0, 0]",
+            &["plan over: the end of the plan"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_peer_that_is_up_or_down_where_it_cannot_be_is_found() {
+    check(vec![
+        case(
+            grid(&[]),
+            news(|known| News::Up {
+                peer: 5,
+                conn: known.session(0, 1),
+            }),
+            ACCURACY,
+            "server 0.0 says that server 5 is up on a link to 1.0",
+            &["plan change: heal"],
+        ),
+        case(
+            grid(&[]),
+            news(|known| News::Up {
+                peer: 1,
+                conn: known.masters[&A],
+            }),
+            ACCURACY,
+            "server 0.0 says that server 1 is up on a link to a master",
+            &["plan change: heal"],
+        ),
+        case(
+            grid(&[]),
+            news(|known| News::Up {
+                peer: 1,
+                conn: known.session(0, 1),
+            }),
+            ACCURACY,
+            "server 0.0 says twice that server 1 is up",
+            &["plan change: heal"],
+        ),
+        case(
+            grid(&[]),
+            news(|known| down(1, known.masters[&A], Why::Finished)),
+            ACCURACY,
+            "server 0.0 says that server 1 is down, which was not up on 1.0",
+            &["plan change: heal"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_log_that_is_called_full_when_it_is_not_is_found() {
+    check(vec![case(
+        grid(&[(1000, A, "broadcast hello\n")]),
+        news(|_| News::LogFull {
+            bytes: 5,
+            left: false,
+        }),
+        BOUNDS,
+        "server 0.0 says that its log of 5 bytes is full",
+        &["plan change: heal"],
+    )]);
+}
+
+#[test]
+fn where_bytes_are_damaged_anybody_may_be_taken_for_a_peer_for_a_while() {
+    let mistaken: fn() -> Tale = || {
+        meanwhile(|known, tell| {
+            let (session, master) = (known.session(0, 1), known.masters[&A]);
+            let up = |conn| News::Up { peer: 1, conn };
+            for news in [
+                down(1, session, Why::Broken),
+                up(master),
+                down(1, master, Why::Finished),
+                up(session),
+            ] {
+                note(tell, first(0), news)?;
+            }
+            Ok(())
+        })
+    };
+    let damage = |share| with(grid(&[]), &[(2500, Change::Damage(BOTH, share))]);
+    for share in [0, 1] {
+        assert_eq!(judged(&damage(share), &truth()), None);
+    }
+    assert_eq!(judged(&damage(1), &mistaken()), None);
+    let (property, text, _) = judged(&damage(0), &mistaken()).expect("nothing is damaged");
+    assert_eq!(property, ACCURACY);
+    assert_eq!(
+        text,
+        "server 0.0 says that server 1 is up on a link to a master"
+    );
+}
+
+/// Both masters are held off before the same broadcast. The one that was read from first goes on
+/// first, and its broadcast is taken for the other's: then it is not said which of them has it.
+#[test]
+fn equal_broadcasts_of_two_masters_that_are_held_off_may_be_mixed_up() {
+    let asks = format!("{}broadcast same\nget\n", "get\n".repeat(40));
+    let held_off = |lines: &[(u64, Client, &str)]| {
+        let mut plan = grid(lines);
+        plan.net.buffer = 256;
+        plan.notes.insert("replies".into(), "64".into());
+        let deaf = |master, deaf| Change::Deaf(master, deaf);
+        let deaf = [
+            (900, deaf(A, true)),
+            (900, deaf(B, true)),
+            (2000, deaf(A, false)),
+        ];
+        with(plan, &deaf)
+    };
+    let alone = held_off(&[(1000, A, &asks)]);
+    let mixed_up = held_off(&[(1000, A, &asks), (1100, B, &asks)]);
+    let withheld = sent("messages same\n", b"messages \n");
+    assert_eq!(judged(&alone, &truth()), None);
+    assert_eq!(judged(&mixed_up, &truth()), None);
+    let (property, text, _) = judged(&alone, &withheld).expect("it is sure here");
+    assert_eq!(property, OWN);
+    assert_eq!(
+        text,
+        "server 0.0 answered a get with 0 messages, and one place 1 was this master's own or shown to it"
+    );
+    assert_eq!(judged(&mixed_up, &withheld), None);
+}
