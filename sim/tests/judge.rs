@@ -723,3 +723,22 @@ fn equal_broadcasts_of_two_masters_that_are_held_off_may_be_mixed_up() {
     );
     assert_eq!(judged(&mixed_up, &withheld), None);
 }
+
+/// As above; then the other goes on too, and its own broadcast is still to come, or is refused.
+#[test]
+fn of_two_equal_broadcasts_that_were_mixed_up_the_second_is_nobodys_invention() {
+    let asks = format!("{}broadcast same\nget\n", "get\n".repeat(40));
+    for log in [8, 9, 1000] {
+        let mut plan = grid(&[(1000, A, &asks), (1100, B, &asks)]);
+        plan.net.buffer = 256;
+        plan.notes.insert("replies".into(), "64".into());
+        plan.notes.insert("log".into(), log.to_string());
+        let deaf = [
+            (900, Change::Deaf(A, true)),
+            (900, Change::Deaf(B, true)),
+            (2000, Change::Deaf(A, false)),
+            (2500, Change::Deaf(B, false)),
+        ];
+        assert_eq!(judged(&with(plan, &deaf), &truth()), None, "{log}");
+    }
+}

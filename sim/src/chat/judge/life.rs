@@ -37,6 +37,9 @@ pub(super) struct Life {
     pub(super) masters: Vec<usize>,
     /// The master that was last read from.
     pub(super) reading: Option<usize>,
+    /// Broadcasts that were taken for another master's with the same text, and not made up for:
+    /// each comes yet, from that master.
+    pub(super) mixed_up: Vec<Box<str>>,
     /// It left the grid, or is about to end in good order.
     pub(super) leaving: bool,
     pub(super) log_was_full: bool,
@@ -62,6 +65,7 @@ impl Life {
             alive: vec![1 << who.host.index()],
             masters: Vec::new(),
             reading: None,
+            mixed_up: Vec::new(),
             leaving: false,
             log_was_full: false,
             deliveries: 0,

@@ -151,6 +151,11 @@ impl Judge {
         let reading = life.reading;
         let chosen = found.iter().find(|(link, _)| Some(*link) == reading);
         let Some((link, index)) = chosen.or(found.first()).copied() else {
+            let mixed_up = &mut self.lives[who.host.index()][who.life as usize].mixed_up;
+            if let Some(index) = mixed_up.iter().position(|other| **other == *text) {
+                mixed_up.swap_remove(index);
+                return Ok(());
+            }
             let text = format!(
                 "server {who} says that it broadcast {}, which no master asked for",
                 shown(text)
@@ -232,7 +237,7 @@ impl Judge {
 
     /// Takes the question that a reply belongs to: the first one open.
     fn answered(
-        &self,
+        &mut self,
         who: Who,
         master: &mut Master,
         step: u64,
@@ -241,7 +246,9 @@ impl Judge {
     ) -> Result<Asked, super::Violation> {
         while let Some(asked) = master.next_open() {
             match &asked.ask {
-                Ask::Broadcast(_) if master.unsure => {}
+                Ask::Broadcast(text) if master.unsure => {
+                    self.life_mut(who).mixed_up.push(text.clone());
+                }
                 Ask::Broadcast(text) => {
                     let text = format!(
                         "server {who} answered {} before it had done the broadcast of {}",
@@ -366,6 +373,13 @@ impl Judge {
                     }
                     let text = format!("server {who} refused a broadcast: {}", shown(line));
                     return broken(OWN, text, &[asked.step, step]);
+                }
+                // To a broadcast that was taken for done.
+                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash
+                    if master.unsure && self.life(who).log_was_full =>
+                {
+                    master.asked.push_front(asked);
+                    return Ok(());
                 }
                 Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash => {
                     let text = format!("server {who} answered {} to {:?}", shown(line), asked.ask);
