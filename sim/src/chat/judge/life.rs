@@ -14,6 +14,8 @@ pub(super) struct Own {
     /// How many sessions it was sent on, and on how many it arrived.
     pub(super) sessions: u32,
     pub(super) arrived: u32,
+    /// How much its life had broadcast with it, in bytes.
+    pub(super) end: u64,
 }
 
 /// One life of a server.
@@ -107,6 +109,9 @@ pub(super) struct Side {
     pub(super) delivered: u64,
     /// When bytes last came in, or it came up.
     pub(super) heard: Time,
+    /// How many bytes came in since it came up, and whether the last of them ended no line.
+    pub(super) came: u64,
+    pub(super) within_line: bool,
     /// How much its life had broadcast, in bytes, when it came up.
     pub(super) base: u64,
     /// How many bytes the transport took since.

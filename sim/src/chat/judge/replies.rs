@@ -85,6 +85,8 @@ impl Judge {
         let side = usize::from(self.links[index].sides[1].who == Some(who));
         let link = &mut self.links[index];
         link.sides[side].heard = now;
+        link.sides[side].came += bytes.len() as u64;
+        link.sides[side].within_line = !bytes.ends_with(b"\n");
         link.handed += bytes.len() as u64;
         let Some(master) = &mut link.master else {
             return;

@@ -26,6 +26,7 @@ impl Judge {
             step,
             sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),
             arrived: 0,
+            end: life.broadcast_bytes + text.len() as u64 + AROUND,
         });
         life.append(text);
         life.last[who.host.index()] = Some((who.life, number));
@@ -235,7 +236,10 @@ impl Judge {
                 whole += u64::from(to.delivered > 0);
                 let due = self.life(sender).own.get((first + to.delivered) as usize);
                 let late = due.filter(|own| own.at + SETTLED < now);
+                // Long lines take their time on a narrow link.
+                let moves = to.within_line && to.heard + STALL >= now;
                 if let Some(own) = late
+                    && !(moves && to.came < own.end - from.base)
                     && !self.trouble.is_paused(sender.host)
                     && !self.trouble.is_paused(receiver.host)
                     && self.trouble.between(sender.host, receiver.host, now) + SETTLED < now
