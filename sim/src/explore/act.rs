@@ -92,7 +92,7 @@ impl<M: Explorable> State<M> {
         Ok(next)
     }
 
-    fn link(&mut self, wire: Wire) -> &mut Link {
+    pub(super) fn link(&mut self, wire: Wire) -> &mut Link {
         match self.find(wire) {
             Some(index) => Rc::make_mut(&mut self.links[index]),
             None => unreachable!("a step on {wire}, which nobody holds"),
@@ -103,7 +103,7 @@ impl<M: Explorable> State<M> {
         &mut self.nodes[usize::from(host)]
     }
 
-    fn live_mut(&mut self, host: u8) -> &mut Live<M> {
+    pub(super) fn live_mut(&mut self, host: u8) -> &mut Live<M> {
         match &mut self.node(host).live {
             Some(live) => Rc::make_mut(live),
             None => unreachable!("a step of server {host}, which is down"),

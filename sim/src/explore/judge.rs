@@ -62,9 +62,7 @@ pub(super) fn look<M: Explorable>(
     host: u8,
     cause: Cause,
 ) -> Result<(), Violation> {
-    let Some(live) = state.live(host) else {
-        return Ok(());
-    };
+    let live = state.live_mut(host);
     let reply = ask(live, b"get\n");
     let body = reply
         .strip_prefix(b"messages ")
@@ -89,14 +87,11 @@ pub(super) fn look<M: Explorable>(
         let text = format!("server {host} broadcast {} and has not got it", text_of(id));
         return broken(OWN, text);
     }
-    alive(state, host)?;
+    let live = state.live_mut(host);
+    alive(live, host)?;
     if log.len() > known {
-        let node = &mut state.nodes[usize::from(host)];
-        if let Some(live) = &mut node.live {
-            let live = std::rc::Rc::make_mut(live);
-            live.reply.extend_from_slice(&new);
-            live.log = log;
-        }
+        live.reply.extend_from_slice(&new);
+        live.log = log;
     }
     Ok(())
 }
@@ -147,13 +142,7 @@ fn take<M: Explorable>(
             return broken(NO_CREATION, text);
         }
     };
-    let Some(at) = state.find(wire) else {
-        return broken(
-            NO_CREATION,
-            format!("server {host} delivers {shown} from a link it closed"),
-        );
-    };
-    let ends = &mut std::rc::Rc::make_mut(&mut state.links[at]).ends;
+    let ends = &mut state.link(wire).ends;
     let due = ends[1 - side].first.map(|first| first + ends[side].got);
     let peer = (wire.host(1 - side), ends[1 - side].life);
     ends[side].got += 1;
@@ -176,10 +165,7 @@ fn take<M: Explorable>(
 }
 
 /// `alive` is the server itself and whom it has a session with.
-fn alive<M: Explorable>(state: &State<M>, host: u8) -> Result<(), Violation> {
-    let Some(live) = state.live(host) else {
-        return Ok(());
-    };
+fn alive<M: Explorable>(live: &Live<M>, host: u8) -> Result<(), Violation> {
     let mut expected = "alive ".to_owned();
     for (other, session) in (0..).zip(&live.sessions) {
         if other == host || session.is_some() {
