@@ -1,0 +1,373 @@
+//! The explorer: that the reduced search sees what the full one sees, that the chat holds in every
+//! state of a small grid, and that broken servers are caught with a short path.
+
+mod mutant;
+
+use chatroom_core::Config;
+use chatroom_sim::chat::{judge, server};
+use chatroom_sim::explore::{
+    Bounds, Explorable, Found, Limit, Reduction, Report, Start, Step, Wire, explore, walk,
+};
+use chatroom_sim::names::Host;
+use chatroom_sim::trace::{Format, Lane, Record};
+use mutant::{Fault, Mutant};
+
+const ALL: Limit = Limit {
+    states: usize::MAX,
+    time: None,
+};
+
+const fn bounds(servers: u8, messages: u8, crashes: u8, restarts: u8, losses: u8) -> Bounds {
+    Bounds {
+        servers,
+        messages,
+        crashes,
+        restarts,
+        losses,
+        start: Start::Linked,
+    }
+}
+
+/// A connection of a grid of two.
+const fn link(number: u8) -> Wire {
+    Wire {
+        from: 1,
+        to: 0,
+        number,
+    }
+}
+
+fn search<M: Explorable>(
+    make: impl Fn(Config) -> M,
+    bounds: &Bounds,
+    reduction: Reduction,
+) -> (Report, Option<Found>) {
+    explore(make, bounds, reduction, ALL, &mut |_| ())
+}
+
+/// Searches both ways and compares all that must agree.
+fn agree(bounds: &Bounds) -> (Report, Report) {
+    let (reduced, found) = search(server, bounds, Reduction::SleepSets);
+    assert_eq!(found, None, "{bounds:?}");
+    let (full, found) = search(server, bounds, Reduction::None);
+    assert_eq!(found, None, "{bounds:?}");
+    assert!(reduced.exhausted && full.exhausted, "{bounds:?}");
+    let saw = |r: &Report| {
+        let digests = (r.digest, r.finals_digest);
+        (r.states, r.rests, r.finals, r.depth, digests)
+    };
+    assert_eq!(saw(&reduced), saw(&full), "{bounds:?}");
+    (reduced, full)
+}
+
+#[test]
+fn two_servers_a_message_and_a_crash_hold_in_every_state_reduced_or_not() {
+    let (reduced, full) = agree(&bounds(2, 1, 1, 1, 0));
+    assert!(reduced.states > 100 && reduced.finals > 10, "{reduced:?}");
+    assert!(reduced.transitions < full.transitions);
+}
+
+#[test]
+fn the_reduction_loses_no_state_with_losses_three_servers_or_a_start_from_nothing() {
+    let down = Bounds {
+        start: Start::Down,
+        ..bounds(2, 1, 1, 1, 0)
+    };
+    for bounds in [
+        bounds(2, 2, 0, 0, 1),
+        bounds(2, 1, 2, 1, 0),
+        bounds(3, 1, 1, 0, 0),
+        bounds(3, 2, 0, 0, 0),
+        bounds(3, 1, 1, 1, 0),
+        bounds(2, 1, 1, 1, 1),
+        down,
+    ] {
+        let (reduced, full) = agree(&bounds);
+        assert!(reduced.transitions <= full.transitions, "{bounds:?}");
+    }
+}
+
+#[test]
+fn a_limit_ends_a_search_that_then_does_not_claim_to_be_complete() {
+    let limit = Limit {
+        states: 50,
+        time: None,
+    };
+    let bounds = bounds(2, 1, 1, 1, 0);
+    let (report, found) = explore(server, &bounds, Reduction::None, limit, &mut |_| ());
+    assert_eq!(found, None);
+    assert!(!report.exhausted && report.states < 100, "{report:?}");
+}
+
+/// Looks for a fault both ways; gives the path, which is as short either way.
+fn caught(fault: Fault, bounds: &Bounds, property: &str, text: &str) -> Found {
+    let [reduced, full] = [Reduction::SleepSets, Reduction::None].map(|reduction| {
+        let (report, found) = search(Mutant::make(fault), bounds, reduction);
+        assert!(!report.exhausted, "{fault:?} lives: {report:?}");
+        found.expect("a search that did not end found something")
+    });
+    assert_eq!(reduced.violation.property, property, "{reduced:?}");
+    assert_eq!(reduced.violation.text, text, "{reduced:?}");
+    assert_eq!(full.violation.property, property, "{full:?}");
+    assert_eq!(reduced.steps.len(), full.steps.len(), "{fault:?}");
+    let walked = walk(Mutant::make(fault), bounds, &reduced.steps);
+    assert_eq!(walked.violation.as_ref(), Some(&reduced.violation));
+    // One line for the start, one for each step.
+    assert_eq!(walked.lines.len(), 1 + reduced.steps.len());
+    let well = walk(server, bounds, &reduced.steps);
+    assert_eq!(well.violation, None, "{fault:?}: the chat itself does it");
+    reduced
+}
+
+#[test]
+fn a_message_delivered_twice_is_caught() {
+    let found = caught(
+        Fault::DeliversTwice,
+        &bounds(2, 1, 1, 1, 0),
+        judge::NO_DUPLICATION,
+        "server 1 has s0l0n0. in its log twice",
+    );
+    // A broadcast and its arrival: no shorter path could show it.
+    assert_eq!(found.steps.len(), 2);
+}
+
+#[test]
+fn an_own_message_logged_twice_or_never_is_caught() {
+    for (fault, property, text) in [
+        (
+            Fault::LogsOwnTwice,
+            judge::NO_DUPLICATION,
+            "server 0 has s0l0n0. in its log twice",
+        ),
+        (
+            Fault::LogsOwnNever,
+            judge::OWN,
+            "server 0 broadcast s0l0n0. and has not got it",
+        ),
+    ] {
+        let found = caught(fault, &bounds(2, 1, 1, 1, 0), property, text);
+        assert!(matches!(found.steps[..], [Step::Broadcast(_)]));
+    }
+}
+
+#[test]
+fn a_log_sent_again_on_reconnect_is_caught() {
+    for (fault, messages, property, text) in [
+        (
+            Fault::ResendsLog,
+            1,
+            judge::EMPTY_START,
+            "server 1 is sent s0l0n0. from before the session 1>0#1",
+        ),
+        (
+            Fault::ResendsLogLate,
+            2,
+            judge::FIFO,
+            "server 1 has s0l0n0. in its log after s0l0n1.",
+        ),
+    ] {
+        let found = caught(fault, &bounds(2, messages, 1, 1, 0), property, text);
+        assert!(found.steps.iter().any(|s| matches!(s, Step::Crash(_))));
+    }
+}
+
+#[test]
+fn a_rest_taken_for_a_line_is_caught() {
+    for (fault, text) in [
+        (
+            Fault::DeliversRest,
+            "server 1 has s0l0n0 in its log, which nobody broadcast",
+        ),
+        (
+            Fault::EndsRest,
+            "server 1 delivers s0l0n0., and nothing brought it",
+        ),
+    ] {
+        let bounds = bounds(2, 1, 1, 0, 0);
+        let found = caught(fault, &bounds, judge::NO_CREATION, text);
+        assert!(matches!(found.steps.last(), Some(Step::Tear(..))));
+    }
+}
+
+#[test]
+fn a_rest_taken_for_a_line_of_the_next_life_is_caught() {
+    for (fault, property, text) in [
+        (
+            Fault::EndsRestBeforeNext,
+            judge::NO_CREATION,
+            "server 0 delivers s1l0n0. from a link of another life",
+        ),
+        (
+            Fault::EndsRestBehindNext,
+            judge::LIVES,
+            "server 0 has s1l0n0. in its log after s1l1n0.",
+        ),
+    ] {
+        let found = caught(fault, &bounds(2, 2, 1, 1, 0), property, text);
+        assert!(found.steps.iter().any(|s| matches!(s, Step::Tear(..))));
+        assert!(matches!(found.steps.last(), Some(Step::Deliver(..))));
+    }
+}
+
+#[test]
+fn a_message_left_out_of_an_old_link_is_caught_be_its_sender_dead_or_not() {
+    let text = "server 0 delivers s1l0n1. on 1>0#0, where number 0 was due";
+    let (dead, live) = (bounds(2, 2, 1, 1, 0), bounds(2, 2, 0, 0, 1));
+    let found = caught(Fault::LosesOfOld, &dead, judge::PREFIX, text);
+    assert!(found.steps.iter().any(|s| matches!(s, Step::Crash(_))));
+    let found = caught(Fault::LosesOfOld, &live, judge::FIFO, text);
+    assert!(found.steps.iter().any(|s| matches!(s, Step::Break(_))));
+}
+
+#[test]
+fn a_server_that_stops_sending_at_a_dead_peer_is_caught() {
+    let found = caught(
+        Fault::StopsAtDead,
+        &bounds(3, 1, 1, 0, 0),
+        judge::VALIDITY,
+        "at rest, server 2 has not got all of server 0's broadcasts on 2>0#0",
+    );
+    assert!(found.steps.iter().any(|s| matches!(s, Step::Crash(_))));
+}
+
+#[test]
+fn a_server_that_does_not_hear_of_ends_is_caught() {
+    caught(
+        Fault::IgnoresEnd,
+        &bounds(2, 0, 1, 0, 0),
+        judge::COMPLETENESS,
+        "at rest, server 1 has server 0 alive: true",
+    );
+}
+
+#[test]
+fn a_wrong_answer_is_caught() {
+    for (fault, text) in [
+        (Fault::AnswersNoGet, "server 1 answers no get"),
+        (
+            Fault::ForgetsLog,
+            "a get of server 0 does not extend the one before",
+        ),
+        (
+            Fault::NamesBoth,
+            "server 1 answers \"alive 0,1\", and told of \"alive 1\"",
+        ),
+    ] {
+        caught(fault, &bounds(2, 1, 1, 0, 0), judge::REPLIES, text);
+    }
+}
+
+#[test]
+fn a_server_that_breaks_its_drivers_contract_is_caught() {
+    for (fault, text) in [
+        (Fault::RefusesMaster, "server 1 takes no master"),
+        (
+            Fault::RejectsDialled,
+            "server 1 calls a correct call a misuse",
+        ),
+        (
+            Fault::RejectsBytes,
+            "server 0 calls a correct call a misuse",
+        ),
+        (Fault::RejectsSent, "server 1 calls a correct call a misuse"),
+        (Fault::RejectsLost, "server 1 calls a correct call a misuse"),
+        (
+            Fault::ClosesTwice,
+            "server 1 closes 0.0, which it does not have",
+        ),
+        (Fault::DialsItself, "server 1 dials server 1"),
+        (Fault::EndsItself, "server 1 ended by itself"),
+    ] {
+        caught(fault, &bounds(2, 0, 1, 0, 0), judge::BOUNDS, text);
+    }
+}
+
+#[test]
+fn what_a_server_may_do_is_not_held_against_it() {
+    for fault in [Fault::RefusesOnce, Fault::ClosesAtRest, Fault::Rambles] {
+        for reduction in [Reduction::SleepSets, Reduction::None] {
+            let bounds = bounds(2, 1, 1, 1, 1);
+            let (report, found) = search(Mutant::make(fault), &bounds, reduction);
+            assert_eq!(found, None, "{fault:?}");
+            assert!(report.exhausted && report.finals > 10, "{report:?}");
+        }
+    }
+    let walked = walk(
+        Mutant::make(Fault::ClosesAtRest),
+        &bounds(2, 1, 1, 0, 0),
+        &[Step::Broadcast(0), Step::Crash(0), Step::Tear(link(0), 0)],
+    );
+    let closed = |record: &&Record| record.lane == Lane::Host(Host(1)) && record.kind == "closed";
+    assert_eq!(walked.recorder.records.iter().filter(closed).count(), 1);
+    let walked = walk(
+        Mutant::make(Fault::RefusesOnce),
+        &bounds(2, 0, 0, 0, 0),
+        &[],
+    );
+    let told = walked.recorder.records.iter();
+    let told: Vec<_> = told.filter(|r| r.kind == "turned-away").collect();
+    assert!(matches!(told[..], [record] if record.text == "at door 0"));
+}
+
+#[test]
+fn a_path_is_told_and_recorded_step_by_step() {
+    let bounds = bounds(2, 1, 1, 1, 0);
+    let (_, found) = search(
+        Mutant::make(Fault::ResendsLog),
+        &bounds,
+        Reduction::SleepSets,
+    );
+    let found = found.expect("it is caught");
+    let walked = walk(Mutant::make(Fault::ResendsLog), &bounds, &found.steps);
+    let said = |what: &str| walked.lines.iter().any(|line| line.contains(what));
+    assert!(said("broadcasts \"s"), "{:?}", walked.lines);
+    assert!(said("is killed"), "{:?}", walked.lines);
+    assert!(said("accepts the connection"), "{:?}", walked.lines);
+    let trace = walked.recorder.write(Format::JsonLines);
+    for kind in ["change", "killed", "received", "opened", "notice"] {
+        assert!(trace.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
+    }
+    let page = walked.html(&bounds);
+    assert!(page.contains("8-empty-start") && page.contains("is killed"));
+}
+
+#[test]
+fn a_link_that_breaks_is_told_in_words() {
+    let told = |steps: &[Step]| {
+        let walked = walk(server, &bounds(2, 1, 0, 0, 1), steps);
+        assert_eq!(walked.violation, None);
+        assert_eq!(walked.lines.len(), 1 + steps.len(), "{:?}", walked.lines);
+        walked
+    };
+    let walked = told(&[
+        Step::Broadcast(0),
+        Step::Break(link(0)),
+        Step::Cut(link(0), 0),
+        Step::Deliver(link(0), 1),
+        Step::Tick(1),
+        Step::Dialled(link(1)),
+    ]);
+    assert_eq!(
+        walked.lines[1..],
+        [
+            "server 0 broadcasts \"s0l0n0.\"",
+            "the link 1>0#0 breaks",
+            "server 1 is told of a break, 1 lines are lost (1>0#0)",
+            "server 0 is told of a break from server 1 (1>0#0)",
+            "time passes for server 1 until it dials again",
+            "server 1's dial of server 0 connects (1>0#1)",
+        ]
+    );
+    let trace = walked.recorder.write(Format::Text);
+    assert!(trace.contains("plan change: reset 1=0"), "{trace}");
+    assert!(trace.contains("the plan broke it"), "{trace}");
+    let torn = told(&[
+        Step::Broadcast(0),
+        Step::Break(link(0)),
+        Step::Tear(link(0), 0),
+    ]);
+    assert_eq!(
+        torn.lines[3],
+        "server 1 gets all but the last byte of \"msg 0 s0l0n0.\", then the end (1>0#0)"
+    );
+}
