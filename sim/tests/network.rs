@@ -6,14 +6,16 @@ mod toy;
 #[path = "toy/transport.rs"]
 mod transport;
 
-use chatroom_core::machine::Door;
+use chatroom_core::machine::{Door, Place};
 use chatroom_core::time::{Span, Time};
-use chatroom_sim::engine::{Engine, Outcome, run};
+use chatroom_sim::engine::{Birth, Engine, Outcome, World, run};
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Connects, Event, Fate, Plan, Way};
 use chatroom_sim::random::Choice;
+use chatroom_sim::trace::{Lane, Recorder};
 use std::collections::BTreeMap;
+use std::panic::panic_any;
 use toy::{ECHO, Quirk, Toy, Toys};
 use transport::Transport;
 
@@ -112,6 +114,13 @@ fn chaos(seed: u64) -> Plan {
         plan.push(secs(8), Change::Start(Host(host)));
     }
     plan
+}
+
+fn quirky(quirk: Quirk) -> Toys {
+    Toys {
+        quirk,
+        ..Toys::default()
+    }
 }
 
 fn watched(plan: &Plan) -> Outcome<Transport> {
@@ -230,6 +239,39 @@ fn going_by_steps_is_the_same_run() {
 }
 
 #[test]
+fn an_observer_that_is_lent_sees_the_same() {
+    let plan = chaos(5);
+    let mut lent = Transport::default();
+    let outcome = run(&Toys::default(), &plan, &mut lent);
+    let owned = watched(&plan);
+    assert_eq!(outcome.hash, owned.hash);
+    assert_eq!(lent.received, owned.observer.received);
+}
+
+#[test]
+fn what_is_done_to_a_run_that_is_over_changes_nothing() {
+    let (world, plan) = (Toys::default(), chaos(5));
+    let mut engine = Engine::new(&world, &plan, ());
+    assert!(!engine.run_until(secs(12)));
+    engine.apply(&Change::Kill(Host(0), Fate::Fin));
+    let (over, whole) = (engine.finish(), run(&world, &plan, ()));
+    assert_eq!((over.hash, over.steps), (whole.hash, whole.steps));
+}
+
+#[test]
+#[should_panic(expected = "the plan can't be run: hosts is 0, expected 1 to 64")]
+fn a_plan_out_of_its_bounds_is_not_run() {
+    let _ = run(&Toys::default(), &calm(1, 0, secs(1)), ());
+}
+
+#[test]
+#[should_panic(expected = "the change can't be made: host 2 is outside 0 to 1")]
+fn a_change_out_of_the_plans_bounds_is_not_made() {
+    let (world, plan) = (Toys::default(), calm(1, 2, secs(1)));
+    Engine::new(&world, &plan, ()).apply(&Change::Start(Host(2)));
+}
+
+#[test]
 fn taking_out_an_event_moves_no_choice_of_other_links() {
     struct Arrivals(Vec<(Time, Who, u64)>);
     impl Observer<Toy> for Arrivals {
@@ -323,30 +365,40 @@ fn a_backlog_is_read_before_a_timeout_passes_judgement() {
 
 #[test]
 fn a_panicking_observer_ends_the_run_with_a_violation() {
-    struct Nervous;
+    /// Panics after a second, and how.
+    struct Nervous(fn());
     impl Observer<Toy> for Nervous {
         fn see(
             &mut self,
             scene: &Scene<'_, Toy>,
             _: &Fact<'_, toy::Says>,
         ) -> Result<(), Violation> {
-            assert!(scene.now < secs(1), "enough");
+            if scene.now >= secs(1) {
+                self.0();
+            }
             Ok(())
         }
     }
-    let (world, plan) = (Toys::default(), calm(1, 2, secs(5)));
-    let mut engine = Engine::new(&world, &plan, Nervous);
-    assert_eq!(engine.violation(), None);
-    while engine.step() {}
-    let seen = engine.violation().cloned();
-    let broken = engine.finish().violation.unwrap();
-    assert_eq!(seen.as_ref(), Some(&broken));
-    assert_eq!(broken.property, "panic");
-    assert!(
-        broken.text.starts_with("enough (in or after "),
-        "{}",
-        broken.text
-    );
+    let ways: [(fn(), &str); 3] = [
+        (|| panic!("enough"), "enough"),
+        (|| panic_any("enough".repeat(2)), "enoughenough"),
+        (|| panic_any(7), "a panic without words"),
+    ];
+    for (panics, said) in ways {
+        let (world, plan) = (Toys::default(), calm(1, 2, secs(5)));
+        let mut engine = Engine::new(&world, &plan, Nervous(panics));
+        assert_eq!(engine.violation(), None);
+        while engine.step() {}
+        let seen = engine.violation().cloned();
+        let broken = engine.finish().violation.unwrap();
+        assert_eq!(seen.as_ref(), Some(&broken));
+        assert_eq!(broken.property, "panic");
+        assert!(
+            broken.text.starts_with(&format!("{said} (in or after ")),
+            "{}",
+            broken.text
+        );
+    }
 }
 
 #[test]
@@ -437,6 +489,61 @@ fn dials_are_refused_or_hang_and_work_again() {
 }
 
 #[test]
+fn a_dial_that_gets_no_answer_fails_at_its_last_try() {
+    /// When dials failed.
+    struct Failed(Vec<Time>);
+    impl Observer<Toy> for Failed {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, Toy>,
+            fact: &Fact<'_, toy::Says>,
+        ) -> Result<(), Violation> {
+            if let Fact::DialFailed { .. } = fact {
+                self.0.push(scene.now);
+            }
+            Ok(())
+        }
+    }
+    let mut plan = calm(1, 2, secs(120));
+    let hang = Change::Connects(way(1, 0, false), Connects::Hang);
+    plan.events.insert(
+        0,
+        Event {
+            at: Time::ZERO,
+            change: hang,
+        },
+    );
+    let failed = run(&Toys::default(), &plan, Failed(Vec::new())).observer.0;
+    // Tries after 1, 2, 4, 8, 16 and 32 seconds more.
+    let [at] = failed[..] else {
+        panic!("{failed:?}");
+    };
+    assert!((secs(63)..secs(63) + Span::from_millis(5)).contains(&at));
+}
+
+#[test]
+fn a_dial_of_a_place_where_nobody_is_fails() {
+    struct Nowhere;
+    impl World for Nowhere {
+        type Machine = Toy;
+        fn spawn(&self, birth: &Birth) -> Toy {
+            Toys::default().spawn(birth)
+        }
+        fn route(&self, _: Host, _: Place) -> Option<(Host, Door)> {
+            None
+        }
+    }
+    let observer = (Transport::default(), Recorder::default());
+    let outcome = run(&Nowhere, &calm(1, 2, secs(1)), observer);
+    assert_eq!(outcome.violation, None);
+    let (seen, recorder) = outcome.observer;
+    assert!((8..=10).contains(&seen.failed), "{}", seen.failed);
+    assert_eq!(seen.opened, 0);
+    let mut dials = recorder.records.iter().filter(|r| r.kind == "dialling");
+    assert!(dials.all(|dial| dial.text.ends_with(" to place 0, where nobody is")));
+}
+
+#[test]
 fn a_deaf_client_holds_the_writer_up_and_then_hears_all() {
     let mut plan = calm(1, 1, secs(5));
     plan.net.buffer = 100;
@@ -493,20 +600,113 @@ fn damaged_bytes_are_noticed_by_the_reader() {
 #[test]
 fn a_machine_that_breaks_the_contract_is_found_out() {
     let found = |quirk| {
-        let world = Toys {
-            quirk,
-            ..Toys::default()
-        };
-        let broken = run(&world, &calm(1, 3, secs(5)), ()).violation;
-        broken.map(|broken| broken.property)
+        let mut plan = calm(1, 3, secs(5));
+        plan.push(secs(4), Change::Kill(Host(0), Fate::Fin));
+        run(&quirky(quirk), &plan, ()).violation
     };
     assert_eq!(found(Quirk::None), None);
-    assert_eq!(found(Quirk::Panic), Some("panic"));
-    assert_eq!(found(Quirk::Insist), Some("timeout-not-ahead"));
-    assert_eq!(found(Quirk::Chatter), Some("livelock"));
-    assert_eq!(found(Quirk::Ghost), Some("bad-handle"));
-    assert_eq!(found(Quirk::Object), Some("misuse"));
-    assert_eq!(found(Quirk::Twice), Some("bad-handle"));
+    for (quirk, property, text) in [
+        (
+            Quirk::Panic,
+            "panic",
+            "ten bytes are too many (in or after handle_bytes of host 2)",
+        ),
+        (
+            Quirk::Insist,
+            "timeout-not-ahead",
+            "host 2: after a timeout at 1.100000s and a drain, the next one is due at 1.100000s (tick)",
+        ),
+        (
+            Quirk::Chatter,
+            "livelock",
+            "host 2 asks for ever more without time moving",
+        ),
+        (
+            Quirk::Ghost,
+            "bad-handle",
+            "host 2 wants to send on 0.0, which is not open",
+        ),
+        (
+            Quirk::Twice,
+            "bad-handle",
+            "host 2 named a connection 0.1 while 0.0 is open",
+        ),
+        (
+            Quirk::Large,
+            "bad-handle",
+            "host 2 named a connection 65536.0: too large",
+        ),
+        (
+            Quirk::Object,
+            "misuse",
+            "host 2: handle_bytes(1.0, 20 bytes): the connection is not in a state for this call",
+        ),
+        (
+            Quirk::ObjectToDials,
+            "misuse",
+            "host 2: handle_dialled(1.0, Connected): the connection is not in a state for this call",
+        ),
+        (
+            Quirk::ObjectToSent,
+            "misuse",
+            "host 2: handle_sent(0.0, 20): more bytes were reported as sent than were pending",
+        ),
+        (
+            Quirk::ObjectToEnds,
+            "misuse",
+            "host 2: handle_lost(0.0, Finished): the handle names no open connection",
+        ),
+    ] {
+        let broken = found(quirk).unwrap_or_else(|| panic!("{quirk:?} lives"));
+        assert_eq!((broken.property, &*broken.text), (property, text));
+    }
+    let mut plan = calm(1, 1, secs(1));
+    plan.push(Time::ZERO, Change::Open(client(0), ECHO));
+    let broken = run(&quirky(Quirk::Large), &plan, ()).violation;
+    assert_eq!(
+        broken.map(|broken| broken.text),
+        Some("host 0 named a connection 65536.0: too large".to_owned()),
+        "one that it accepted"
+    );
+}
+
+#[test]
+fn a_machine_may_close_at_once_what_it_was_given() {
+    for paused in [false, true] {
+        let mut plan = calm(1, 3, secs(3));
+        if paused {
+            // It has dialled, and no answer has come.
+            plan.push(Time::from_micros(100), Change::Pause(Host(2)));
+            plan.push(secs(1), Change::Resume(Host(2)));
+        }
+        plan.push(secs(2), Change::Open(client(2), ECHO));
+        let observer = (Recorder::default(), Transport::default());
+        let outcome = run(&quirky(Quirk::Shy), &plan, observer);
+        assert_eq!(outcome.violation, None);
+        let mut told = BTreeMap::<_, Vec<_>>::new();
+        for record in &outcome.observer.0.records {
+            let link = record.link.filter(|_| record.kind != "dialling");
+            if let Some(link) = link.filter(|_| record.lane == Lane::Host(Host(2))) {
+                told.entry(link).or_default().push((record.kind, record.at));
+            }
+        }
+        assert!(told.len() > 10, "two dials each 100 ms: {}", told.len());
+        for told in told.values() {
+            let at = told[0].1;
+            assert_eq!(told[..], [("opened", at), ("closed", at)]);
+            assert!(!paused || at >= secs(1));
+        }
+    }
+}
+
+#[test]
+fn a_machine_without_a_timeout_is_told_what_comes() {
+    let mut plan = calm(1, 2, secs(2));
+    plan.push(millis(500), Change::Open(client(1), ECHO));
+    plan.push(secs(1), Change::Say(client(1), b"are you there".to_vec()));
+    let outcome = run(&quirky(Quirk::Timeless), &plan, Transport::default());
+    assert_eq!(outcome.violation, None);
+    assert_eq!(outcome.observer.heard[&client(1)], b"are you there");
 }
 
 #[test]

@@ -29,8 +29,22 @@ pub(crate) enum Quirk {
     Ghost,
     /// It calls bytes a misuse.
     Object,
+    /// It calls the outcome of a dial a misuse.
+    ObjectToDials,
+    /// It calls it a misuse that its bytes were taken.
+    ObjectToSent,
+    /// It calls the end of a connection a misuse.
+    ObjectToEnds,
     /// It gives out a handle twice.
     Twice,
+    /// It gives out too large a handle.
+    Large,
+    /// It closes each connection at once.
+    Shy,
+    /// It wants no timeout.
+    Timeless,
+    /// It crashes after a second.
+    Crash,
 }
 
 /// What a toy says: that a stream was not as it must be.
@@ -96,6 +110,9 @@ impl Toy {
             }
         };
         let slot = if self.quirk == Quirk::Twice { 0 } else { slot };
+        if self.quirk == Quirk::Large {
+            return Conn::new(65_536, 0);
+        }
         let conn = Conn::new(u32::try_from(slot).unwrap(), self.generations[slot]);
         self.generations[slot] += 1;
         self.lines[slot] = Some(Line {
@@ -134,6 +151,13 @@ impl Toy {
         }
     }
 
+    fn shy_away(&mut self, conn: Conn) {
+        if self.quirk == Quirk::Shy {
+            self.drop_line(conn);
+            self.actions.push_back(Action::Close(conn));
+        }
+    }
+
     fn owe(&mut self, conn: Conn, bytes: &[u8]) {
         let Ok(line) = self.line(conn) else { return };
         let idle = line.owed.is_empty();
@@ -159,7 +183,9 @@ impl Machine for Toy {
         if self.lines.len() >= 200 {
             return Err(Refused);
         }
-        Ok(self.take_slot(None, door == ECHO))
+        let conn = self.take_slot(None, door == ECHO);
+        self.shy_away(conn);
+        Ok(conn)
     }
 
     fn handle_starved(&mut self, _: Time, door: Door) {
@@ -170,8 +196,12 @@ impl Machine for Toy {
 
     fn handle_dialled(&mut self, _: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
         self.line(conn)?;
-        if outcome == Dialled::Failed {
-            self.drop_line(conn);
+        if self.quirk == Quirk::ObjectToDials {
+            return Err(Misuse::WrongState);
+        }
+        match outcome {
+            Dialled::Connected => self.shy_away(conn),
+            Dialled::Failed => self.drop_line(conn),
         }
         Ok(())
     }
@@ -211,8 +241,9 @@ impl Machine for Toy {
     }
 
     fn handle_sent(&mut self, _: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
+        let quirk = self.quirk;
         let line = self.line(conn)?;
-        if count > line.owed.len() {
+        if count > line.owed.len() || quirk == Quirk::ObjectToSent {
             return Err(Misuse::TooMuch);
         }
         line.owed.drain(..count);
@@ -220,7 +251,11 @@ impl Machine for Toy {
     }
 
     fn handle_lost(&mut self, _: Time, conn: Conn, loss: Loss) -> Result<(), Misuse> {
+        let quirk = self.quirk;
         let line = self.line(conn)?;
+        if quirk == Quirk::ObjectToEnds {
+            return Err(Misuse::Stale);
+        }
         line.finished = true;
         let open = loss == Loss::Finished;
         self.drop_line(conn);
@@ -237,6 +272,11 @@ impl Machine for Toy {
         self.tick = now + self.every;
         if self.quirk == Quirk::Insist && now > Time::from_micros(1_000_000) {
             self.tick = now;
+        }
+        if self.quirk == Quirk::Crash && now > Time::from_micros(1_000_000) {
+            self.halted = true;
+            self.actions.push_back(Action::Halt(Halt::Crash));
+            return;
         }
         for place in std::mem::take(&mut self.redial) {
             self.dial(place);
@@ -279,7 +319,8 @@ impl Machine for Toy {
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
-        (!self.halted).then_some(Timeout {
+        let timeless = self.halted || self.quirk == Quirk::Timeless;
+        (!timeless).then_some(Timeout {
             at: self.tick,
             why: "tick",
             judges_at: Some(self.tick),
