@@ -3,11 +3,11 @@
 mod toy;
 
 use chatroom_core::machine::Machine;
-use chatroom_core::time::Time;
+use chatroom_core::time::{Span, Time};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
-use chatroom_sim::plan::{Change, Fate, Net, Plan, Way};
+use chatroom_sim::plan::{Change, Fate, MAX_MOMENT, MAX_SAY, Plan, Way};
 use chatroom_sim::random::Choice;
 use chatroom_sim::shrink::{Budget, shrink};
 use chatroom_sim::sometimes::Sometimes;
@@ -384,15 +384,93 @@ fn string(text: &[u8]) -> Option<&[u8]> {
 }
 
 #[test]
-fn the_plainest_network_is_within_bounds() {
-    let mut plan = Plan::new(0, 1, Time::ZERO);
-    assert_eq!(plan.check(), Ok(()));
-    plan.net = Net {
-        buffer: 0,
-        ..plan.net
+fn a_machine_that_crashes_is_recorded_with_what_comes_of_it() {
+    let mut plan = Plan::new(1, 2, at(1500));
+    plan.push(Time::ZERO, Change::Start(Host(0)));
+    plan.push(Time::ZERO, Change::Start(Host(1)));
+    let world = Toys {
+        quirk: Quirk::Crash,
+        ..Toys::default()
     };
-    assert_eq!(
-        plan.check().unwrap_err().to_string(),
-        "buffer is 0, expected 1 to 16777216"
+    let records = run(&world, &plan, Recorder::default()).observer.records;
+    let crash = records.iter().find(|record| record.kind == "crashed");
+    let crash = crash.expect("the last host crashes");
+    assert_eq!((crash.lane, &*crash.text), (Lane::Host(Host(1)), "crashed"));
+    let told = &records[usize::try_from(crash.step).unwrap()..];
+    let told = told.iter().find(|record| record.kind == "finished");
+    let told = told.expect("the other host is told");
+    assert_eq!(told.text, "0.0: the other side's life ended");
+    assert_eq!(told.from, [crash.step]);
+}
+
+#[test]
+fn the_plainest_network_is_within_bounds() {
+    assert_eq!(Plan::new(0, 1, Time::ZERO).check(), Ok(()));
+}
+
+#[test]
+fn a_plan_out_of_its_bounds_is_refused_in_words() {
+    let note = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let way = |to: u16| Way {
+        from: Host(0),
+        to: Host(to),
+        both: true,
+    };
+    let client = Client {
+        host: Host(0),
+        number: 0,
+    };
+    let too_long = Span::from_micros(MAX_MOMENT + 1);
+    let refused = |change: &dyn Fn(&mut Plan), said: &str| {
+        let mut plan = Plan::new(0, 2, Time::ZERO);
+        change(&mut plan);
+        assert_eq!(plan.check().unwrap_err().to_string(), said);
+    };
+    refused(
+        &|plan| plan.net.buffer = 0,
+        "buffer is 0, expected 1 to 16777216",
     );
+    refused(
+        &|plan| plan.phases.heal = at(1),
+        "end is 0, expected 1000 to 10000000000000",
+    );
+    refused(
+        &|plan| plan.notes = (0..65).map(|key| note(&key.to_string(), "")).collect(),
+        "the number of notes is 65, expected 0 to 64",
+    );
+    refused(
+        &|plan| plan.notes = [note("long", &"x".repeat(4093))].into(),
+        "the size of a note is 4097, expected 0 to 4096",
+    );
+    for (key, value) in [
+        ("", "x"),
+        ("two words", "x"),
+        ("caf\u{e9}", "x"),
+        ("key", " x"),
+        ("key", "x\ny"),
+        ("key", "x\ry"),
+    ] {
+        refused(
+            &|plan| plan.notes = [note(key, value)].into(),
+            &format!("the note {key:?} is not a word and the rest of a line"),
+        );
+    }
+    for (change, said) in [
+        (Change::Start(Host(2)), "host 2 is outside 0 to 1"),
+        (Change::Cut(way(2)), "host 2 is outside 0 to 1"),
+        (Change::Cut(way(0)), "host 0 has no way to itself"),
+        (Change::Damage(way(0), 1), "host 0 has no way to itself"),
+        (Change::Lag(way(1), too_long), "the span"),
+        (Change::Jump(Host(0), too_long), "the span"),
+        (Change::Damage(way(1), 1001), "the share"),
+        (Change::Buffer(way(1), 16_777_217), "the buffer"),
+        (Change::Drift(Host(0), -500_001), "the drift"),
+        (Change::Say(client, vec![0; MAX_SAY + 1]), "the length"),
+    ] {
+        let said = match said.starts_with("the") {
+            true => format!("{said} is out of bounds in {change:?}"),
+            false => said.to_owned(),
+        };
+        refused(&|plan| plan.push(Time::ZERO, change.clone()), &said);
+    }
 }

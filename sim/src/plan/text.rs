@@ -493,15 +493,65 @@ mod tests {
             "line 6: expected a way such as 0>1 or 0=1, found \"0-1\""
         );
         assert_eq!(
+            said("at 1 leave 0"),
+            "line 5: expected a client such as 0/1, found \"0\""
+        );
+        assert_eq!(
+            said("at 1 leave 0/256"),
+            "line 5: expected a client such as 0/1, found \"0/256\""
+        );
+        assert_eq!(
             said("at 1 start 0 now"),
             "line 5: expected the end of the line, found \"now\""
         );
         assert_eq!(said("at 1 start 2"), "host 2 is outside 0 to 1");
         assert_eq!(said("hosts 65"), "hosts is 65, expected 1 to 64");
-        assert!(said("at 1 say 0/0 \"a\\q\"").starts_with("line 5: expected an escape after \\"));
+        assert_eq!(
+            said("at 1"),
+            "line 5: expected what happens, found \"the end of the line\""
+        );
+        assert_eq!(
+            said("at 1 say 0/0 \"a\\q\""),
+            r#"line 5: expected an escape after \, found "\"a\\q\"""#
+        );
+        assert_eq!(
+            said("at 1 say 0/0 \"a\" \"b\""),
+            r#"line 5: expected the end of the line after the quotes, found "\"a\" \"b\"""#
+        );
+        assert_eq!(
+            said("at 1 say 0/0 \"\\xg0\""),
+            r#"line 5: expected two hexadecimal digits after \x, found "\"\\xg0\"""#
+        );
         assert_eq!(
             Plan::parse(b"chatroom-plan 2").unwrap_err().to_string(),
             "line 1: expected \"chatroom-plan 1\", found \"chatroom-plan 2\""
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_said() {
+        let said = |text: &[u8]| Plan::parse(text).unwrap_err().to_string();
+        let lines = ["seed 1", "hosts 2", "end 9"];
+        for missing in lines {
+            let others: Vec<_> = lines.into_iter().filter(|line| *line != missing).collect();
+            let (name, _) = missing.split_once(' ').unwrap();
+            assert_eq!(
+                said(format!("{HEAD}\n{}", others.join("\n")).as_bytes()),
+                format!("expected a line \"{name} …\", found none")
+            );
+        }
+        assert_eq!(
+            said(&vec![b'\n'; MAX_TEXT + 1]),
+            "a plan is at most 67108864 bytes long"
+        );
+        let most = format!(
+            "{HEAD}\nseed 1\nhosts 1\nend 9\n{}",
+            "at 0 heal\n".repeat(MAX_EVENTS)
+        );
+        assert!(Plan::parse(most.as_bytes()).is_ok());
+        assert_eq!(
+            said((most + "at 0 heal").as_bytes()),
+            "line 200005: a plan has at most 200000 events"
         );
     }
 
