@@ -3,18 +3,19 @@
 
 mod toy;
 
+use chatroom_core::machine::Machine;
 use chatroom_core::time::{Span, Time};
 use chatroom_core::{ChatServer, News};
 use chatroom_sim::chat::{Grid, Profile, Setup, delivery, generate, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
-use chatroom_sim::plan::{Change, Fate, Plan, Way};
+use chatroom_sim::plan::{Change, Connects, Fate, Plan, Way};
 use chatroom_sim::trace::{Lane, Record, Recorder};
 use chatroom_sim::view::{ArrowKind, Band, BandKind, Diagram, MAX_ROWS, Page, html, notices, svg};
 use toy::{ECHO, Toys};
 
-const HOSTILE: &str = "</script><!--<script>alert(1)//]]>&\"'\u{202e}\u{2028}\u{7}\0\\";
+const HOSTILE: &str = "</script><!--<script>alert(1)//]]>&\"'\u{202e}\u{2028}\u{ffff}\u{7}\0\\";
 
 fn at(millis: u64) -> Time {
     Time::from_micros(millis * 1000)
@@ -263,6 +264,99 @@ fn lives_pauses_and_faults_are_bands_from_their_beginning_to_their_end() {
 }
 
 #[test]
+fn a_fault_that_changes_is_a_band_of_its_own() {
+    let mut plan = Plan::new(1, 2, at(1000));
+    let way = way(1, 0, false);
+    plan.push(at(100), Change::Connects(way, Connects::Hang));
+    plan.push(at(200), Change::Connects(way, Connects::Refused));
+    plan.push(at(300), Change::Connects(way, Connects::Work));
+    plan.push(at(400), Change::Damage(way, 1));
+    plan.push(at(500), Change::Damage(way, 0));
+    plan.push(at(600), Change::Damage(way, 2));
+    let recorder = recorded(&plan);
+    let bands = Diagram::new(&plan, &recorder).bands;
+    let moment = |index: usize| recorder.records[index].at.as_micros() / 1000;
+    let told = |band: &Band| {
+        (
+            moment(band.from),
+            band.until.map(moment),
+            band.label.clone(),
+        )
+    };
+    assert_eq!(
+        bands.iter().map(told).collect::<Vec<_>>(),
+        [
+            (100, Some(200), "connects 1>0 hang".to_owned()),
+            (200, Some(300), "connects 1>0 refused".to_owned()),
+            (400, Some(500), "damage 1>0 1".to_owned()),
+            (600, Some(1000), "damage 1>0 2".to_owned()),
+        ]
+    );
+    assert!(bands.iter().all(|band| band.kind == BandKind::Fault));
+}
+
+#[test]
+fn of_a_recording_of_more_hosts_than_the_plan_has_only_those_are_drawn() {
+    let mut whole = plan();
+    for host in [0, 2] {
+        whole.push(at(200), Change::Drift(Host(host), 10));
+    }
+    let recorder = recorded(&whole);
+    let small = Plan { hosts: 1, ..plan() };
+    let diagram = Diagram::new(&small, &recorder);
+    assert_eq!(diagram.lanes, [Lane::Plan, Lane::Host(Host(0))]);
+    let labels: Vec<&str> = diagram.bands.iter().map(|band| &*band.label).collect();
+    assert_eq!(labels, ["life 0", "drift 0 10", "paused"]);
+    assert!(diagram.bands.iter().all(|band| band.lanes == [1, 1]));
+    assert!(diagram.arrows.iter().all(|arrow| arrow.lane == 1));
+    assert!(arrows(&diagram, ArrowKind::Bytes) > 0);
+    assert_well_formed(&svg(&page(&small, &recorder)));
+}
+
+#[test]
+fn a_recording_without_its_beginning_is_drawn_as_far_as_it_goes() {
+    /// Records what comes after a second.
+    #[derive(Default)]
+    struct Late(Recorder);
+    impl<M: Machine> Observer<M> for Late {
+        fn see(
+            &mut self,
+            scene: &Scene<'_, M>,
+            fact: &Fact<'_, M::Notice>,
+        ) -> Result<(), Violation> {
+            match scene.now > at(1000) {
+                true => self.0.see(scene, fact),
+                false => Ok(()),
+            }
+        }
+    }
+    let plan = plan();
+    let late = run(&Toys::default(), &plan, Late::default()).observer.0;
+    let mut cut = recorded(&plan);
+    cut.records.retain(|record| record.at > at(1000));
+    assert_eq!(late.records.len(), cut.records.len());
+    for recorder in [late, cut] {
+        let diagram = Diagram::new(&plan, &recorder);
+        for arrow in &diagram.arrows {
+            let from = &recorder.records[arrow.from];
+            let to = arrow.to.map(|to| &recorder.records[to]);
+            assert!(to.is_none_or(|to| from.step < to.step && from.at <= to.at));
+            if arrow.kind == ArrowKind::Bytes {
+                let (link, to) = (from.link, to.expect("bytes that were read"));
+                assert_eq!((from.kind, to.kind, link), ("sent", "received", to.link));
+            }
+        }
+        assert!(arrows(&diagram, ArrowKind::Bytes) > 0);
+        assert_well_formed(&svg(&page(&plan, &recorder)));
+        let page = html(&page(&plan, &recorder));
+        assert_eq!(
+            numbers(data(&page), "arrows").len(),
+            diagram.arrows.len() * 5
+        );
+    }
+}
+
+#[test]
 fn the_page_holds_every_record_and_every_arrow() {
     let plan = plan();
     let recorder = recorded(&plan);
@@ -330,7 +424,9 @@ fn hostile_texts_break_neither_page_nor_picture() {
         log: &log,
         ..page(&plan, &recorder)
     };
-    assert_well_formed(&svg(&page));
+    let picture = svg(&page);
+    assert_well_formed(&picture);
+    assert!(!picture.contains('\u{ffff}'), "XML can't hold it");
     let html = html(&page);
     assert_eq!(html.matches("<script").count(), 2, "the data and the code");
     assert_eq!(html.matches("</script").count(), 2);
