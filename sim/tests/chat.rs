@@ -106,6 +106,30 @@ fn a_plan_that_no_grid_can_be_judged_by_is_refused() {
         &|plan| plan.push(Time::from_micros(7), open.clone()),
         "at 7: \"open 0/1 0\" is not for masters, expected door 1",
     );
+    for (key, value, said) in [
+        ("text", "many", "the note text can't be \"many\""),
+        ("log", "-1", "the note log can't be \"-1\""),
+        ("profile", "mild", "the note profile can't be \"mild\""),
+        (
+            "text",
+            "0",
+            "the notes: limit text of 0: expected 1 to 1073741824",
+        ),
+    ] {
+        let note = |plan: &mut Plan| _ = plan.notes.insert(key.to_owned(), value.to_owned());
+        refused(&note, said);
+    }
+}
+
+#[test]
+fn a_profile_is_read_by_its_name() {
+    for profile in Profile::ALL {
+        assert_eq!(profile.name().parse(), Ok(profile));
+    }
+    assert_eq!(
+        "Calm".parse::<Profile>().unwrap_err(),
+        "\"Calm\" is no profile: expected calm, crash, chaos, bytes or swarm"
+    );
 }
 
 #[test]
@@ -138,6 +162,53 @@ fn the_labs_scripts_print_the_same_on_the_simulated_grid_under_any_seed() {
                 "{} under {seed}",
                 input.display()
             );
+        }
+    }
+}
+
+#[test]
+fn what_goes_wrong_with_a_script_is_said() {
+    // Servers that do not agree on the grid's size never link.
+    let odd = "2 start 3 10002\n2 crash\n";
+    let late = "server is not operational after 3 s: 2\n";
+    for (script, output, errors) in [
+        (
+            "0 start 1 10000\nsleep\nsleep x\nsleep .5\nsleep 1.5.5\nsleep 0.0005\n0 get\n",
+            "messages \n",
+            "Invalid command: sleep\nInvalid command: sleep x\nInvalid command: sleep .5\n\
+             Invalid command: sleep 1.5.5\n"
+                .to_owned(),
+        ),
+        (
+            "0 start 1 10000\nsleep 119000\n0 get\nsleep 1000\n0 get\n",
+            "messages \n",
+            "Timeout!\n".to_owned(),
+        ),
+        (
+            &format!("0 start 2 10000\n1 start 2 10001\n{odd}0 alive\n"),
+            "alive 0,1\n",
+            late.to_owned(),
+        ),
+        (
+            "64 start 65 10064\n63 start 64 10063\n63 alive\n",
+            "alive 63\n",
+            "Invalid pid: 64\n".to_owned(),
+        ),
+        // After two minutes all is over, and nothing that is waited for comes.
+        (
+            &format!(
+                "0 start 2 10000\n1 start 2 10001\n{}0 alive\n1 crash\n",
+                odd.repeat(40)
+            ),
+            "",
+            late.repeat(40) + "Timeout!\na crashed server is still listed: 1\n",
+        ),
+    ] {
+        for seed in 0..3 {
+            let printed = script::run(script.as_bytes(), seed);
+            assert_eq!(printed.violation, None);
+            assert_eq!(String::from_utf8_lossy(&printed.output), output);
+            assert_eq!(String::from_utf8_lossy(&printed.errors), errors);
         }
     }
 }
