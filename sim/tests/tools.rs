@@ -129,6 +129,29 @@ fn a_failing_plan_shrinks_to_what_makes_it_fail() {
 }
 
 #[test]
+fn hosts_above_one_that_is_taken_out_move_down_in_every_event() {
+    let events = |one: u16, three: u16| {
+        let events = format!(
+            "start {three}|kill {three} rst|pause {three}|resume {three}|stop {three}|\
+             jump {three} 5|drift {three} -4|starve {three} on|cut {three}>{one}|\
+             mend {three}={one}|clog {three}>{one}|unclog {three}={one}|lag {three}>{one} 9|\
+             connects {one}>{three} hang|reset {three}={one}|half-open {three}>{one}|\
+             damage {one}={three} 10|buffer {one}>{three} 16|heal|open {three}/1 1|\
+             say {three}/1 \"3>1\"|finish {three}/1|leave {three}/1|deaf {three}/0 off"
+        );
+        let lines = events.split('|').map(|event| format!("at 0 {event}\n"));
+        lines.collect::<String>()
+    };
+    let text = format!("chatroom-plan 1\nseed 1\nhosts 4\nend 0\n{}", events(1, 3));
+    let plan = Plan::parse(text.as_bytes()).unwrap();
+    let whole = &mut |smaller: &Plan| smaller.events.len() == plan.events.len();
+    let shrunk = shrink(&plan, Budget::default(), whole).plan;
+    assert_eq!(shrunk.hosts, 2);
+    let text = shrunk.to_string();
+    assert!(text.ends_with(&events(0, 1)), "{text}");
+}
+
+#[test]
 fn shrinking_keeps_to_its_budget() {
     let plan = busy(1);
     let budget = Budget {
