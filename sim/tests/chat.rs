@@ -1,7 +1,7 @@
 //! The chat before the judge: a sweep of seeds, the plans of old failures, the lab's scripts, and
 //! the same run twice.
 
-use chatroom_core::{LINKS, Span, Time};
+use chatroom_core::{Config, LINKS, Span, Time};
 use chatroom_sim::chat::failure::Failure;
 use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
 use chatroom_sim::names::{Client, Host};
@@ -119,6 +119,12 @@ fn a_plan_that_no_grid_can_be_judged_by_is_refused() {
         let note = |plan: &mut Plan| _ = plan.notes.insert(key.to_owned(), value.to_owned());
         refused(&note, said);
     }
+}
+
+#[test]
+#[should_panic(expected = "out of its bounds: id 2 in a grid of 2: expected 0 to 1")]
+fn a_server_out_of_its_bounds_is_not_made() {
+    let _ = server(Config::new(2, 2));
 }
 
 #[test]

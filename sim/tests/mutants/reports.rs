@@ -50,6 +50,7 @@ fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failur
     assert!(steps.contains(&last) && steps.len() > events.len());
 
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reports-{}", found.property));
+    let unsaved = failure.to_string();
     failure.save(&folder).expect("there is room");
     let path = failure.path.clone().expect("it was saved");
     let saved = std::fs::read(&path).expect("it was saved");
@@ -74,6 +75,7 @@ fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failur
         failure.runs
     );
     assert_eq!(lines.next(), Some(&*size));
+    assert!(said.starts_with(&unsaved) && unsaved.ends_with(&size));
     let path = path.display();
     assert_eq!(lines.next(), Some(&*format!("plan: {path}")));
     assert_eq!(
