@@ -194,11 +194,11 @@ fn shrunk() -> Vec<(String, u64)> {
 /// What the lab's commands print, errors included.
 fn scripts() -> Vec<(String, u64)> {
     let texts = [
-        "0 start 3 10000\n1 start 3 10001\n2 start 3 10002\n0 broadcast a\n-1 sleep 0.2\n1 get\n1 alive\n1 crash\n0 alive\n1 get\n1 start 3 10001\n1 get\n",
+        "0 start 3 10000\n1 start 3 10001\n2 start 3 10002\n0 broadcast a\nsleep 200\n1 get\n1 alive\n1 crash\n0 alive\n1 get\n1 start 3 10001\n1 get\n",
         "0 start 1 10000\n0 start 1 10000\n",
         "0 start 2 10000\n1 start 2 10000\n0 crash\n0 crash\n0 broadcast b\n1 get\n",
-        "0 start 2 10000\n2 start 3 10002\n-1 sleep 0.5\n0 alive\n2 alive\n",
-        "0 start 1 10000\n\n   \n-1 exit\n0 get\n",
+        "0 start 2 10000\n2 start 3 10002\nsleep 500\n0 alive\n2 alive\n",
+        "0 start 1 10000\n\n   \nexit\n0 get\n",
         "0 start 1024 10000\n0 alive\n",
         "0 nonsense\n",
         "7 get\n",
@@ -214,9 +214,9 @@ fn scripts() -> Vec<(String, u64)> {
         "0 start 2 9999\n",
         "0 start 2 65536\n",
         "2 start 2 10002\n",
-        "-1 sleep x\n",
-        "-1 sleep -1\n",
-        "-1 nonsense\n",
+        "sleep x\n",
+        "sleep -1\n",
+        "nonsense\n",
     ];
     let mut all = vec![];
     for (at, text) in texts.iter().enumerate() {

@@ -163,6 +163,10 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
     /// The answer comes in: for the dialler the link stands.
     pub(super) fn syn_ack(&mut self, link: usize) -> Flow {
         let at = self.at(link, 0);
+        // Refused already, though its host is paused and has not been told.
+        if self.links[link].sides[0].dialled == Some(false) {
+            return Ok(());
+        }
         if self.blocked(link, 1) {
             self.try_again(link, Kind::SynAck(at));
             return Ok(());

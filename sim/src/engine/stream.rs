@@ -390,13 +390,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         let held = &mut self.links[link];
         match held.sides[side].state {
             State::Gone | State::Dark => Ok(()),
-            State::Waiting => {
-                if side == 0 {
-                    return self.refusal(link);
-                }
-                Ok(())
-            }
-            State::Coming | State::Queued => {
+            State::Waiting if side == 0 => self.refusal(link),
+            State::Waiting | State::Coming | State::Queued => {
                 held.sides[side].broken = true;
                 Ok(())
             }
