@@ -109,8 +109,10 @@ pub(super) struct Side {
     pub(super) delivered: u64,
     /// When bytes last came in, or it came up.
     pub(super) heard: Time,
-    /// How many bytes came in since it came up, and whether the last of them ended no line.
+    /// How many bytes came in, and how many the transport took, since it was opened.
     pub(super) came: u64,
+    pub(super) went: u64,
+    /// Whether what came in last ended no line.
     pub(super) within_line: bool,
     /// How much its life had broadcast, in bytes, when it came up.
     pub(super) base: u64,

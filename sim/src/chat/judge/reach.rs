@@ -77,7 +77,7 @@ impl Judge {
         let ours = &mut self.links[link].sides[side];
         ours.first = Some((life.own.len() as u64, step));
         ours.base = life.broadcast_bytes;
-        (ours.sent, ours.came) = (0, 0);
+        ours.sent = 0;
         ours.up = true;
         ours.heard = now;
         self.tell_watchers(who, |_| Told::Up(index));

@@ -7,11 +7,13 @@ use super::{
 };
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
-use chatroom_core::{Conn, Time};
+use chatroom_core::{Conn, HEARTBEAT, Time};
 use core::fmt;
 
 /// What stands around a text on its link: `msg`, an id of one or two digits, two blanks, a newline.
 const AROUND: u64 = 7;
+/// The longest heartbeat, or greeting: `ping`, a blank, two digits, a newline.
+const BEAT: u64 = 8;
 
 impl Judge {
     /// A life accepted a broadcast.
@@ -236,10 +238,12 @@ impl Judge {
                 whole += u64::from(to.delivered > 0);
                 let due = self.life(sender).own.get((first + to.delivered) as usize);
                 let late = due.filter(|own| own.at + SETTLED < now);
-                // Long lines take their time on a narrow link.
-                let moves = to.within_line && to.heard + STALL >= now;
+                // Much takes its time on a narrow link.
+                let more = to.within_line || to.came < from.went;
+                let moves = more && to.heard + STALL >= now;
+                let beats = now.as_micros() / HEARTBEAT.as_micros() + 2;
                 if let Some(own) = late
-                    && !(moves && to.came < own.end - from.base)
+                    && !(moves && to.came < own.end - from.base + beats * BEAT)
                     && !self.trouble.is_paused(sender.host)
                     && !self.trouble.is_paused(receiver.host)
                     && self.trouble.between(sender.host, receiver.host, now) + SETTLED < now
