@@ -323,6 +323,8 @@ fn a_path_is_told_and_recorded_step_by_step() {
     assert!(said("broadcasts \"s"), "{:?}", walked.lines);
     assert!(said("is killed"), "{:?}", walked.lines);
     assert!(said("accepts the connection"), "{:?}", walked.lines);
+    let steps: Vec<_> = walked.recorder.records.iter().map(|r| r.step).collect();
+    assert!(steps.is_sorted() && steps.last() > Some(&10), "{steps:?}");
     let trace = walked.recorder.write(Format::JsonLines);
     for kind in ["change", "killed", "received", "opened", "notice"] {
         assert!(trace.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
