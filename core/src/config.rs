@@ -20,7 +20,7 @@ pub const BACKOFF_MAX: Span = Span::from_millis(80);
 /// How long a link must have been up for its next dial to start again from [`BACKOFF_MIN`].
 pub const SETTLED: Span = Span::from_millis(250);
 /// How long a peer that takes no bytes may hold up the masters that broadcast.
-pub const STALL: Span = Span::from_millis(100);
+pub const STALL: Span = Span::from_millis(50);
 /// How long a shutdown may take to flush what was accepted.
 pub const SHUTDOWN: Span = Span::from_millis(1000);
 /// How long a door stays shut when a connection could not be accepted for want of a resource.

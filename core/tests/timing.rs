@@ -291,7 +291,7 @@ fn a_stall_is_counted_from_the_last_byte_that_this_peer_took() {
     let (_slow, fast, m) = (s.peer(1), s.peer(2), s.master());
     s.bytes(m, b"broadcast abc\n");
     s.read(fast);
-    s.advance(harness::ms(60));
+    s.advance(harness::ms(30));
     s.bytes(m, b"broadcast abc\n");
     assert!(s.paused.contains(&m));
     s.read(fast);

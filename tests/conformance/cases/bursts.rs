@@ -67,25 +67,31 @@ pub(crate) fn a_receiver_killed_in_a_burst_costs_the_others_nothing(kind: Kind) 
 pub(crate) fn a_receiver_stopped_under_a_burst_holds_up_nobody_and_catches_up(kind: Kind) {
     const COUNT: usize = 5000;
     let lines = burst(COUNT, 4096);
-    let undisturbed = strict().then(|| {
+    let run = |stopped: bool| {
         let grid = Grid::up(&all(kind, 4), patient());
+        if stopped {
+            grid.stop(2);
+        }
         let begin = Instant::now();
         pour(&mut grid.master(0), &lines);
-        healthy(&grid, begin, COUNT)
-    });
-    let grid = Grid::up(&all(kind, 4), patient());
-    grid.stop(2);
-    let begin = Instant::now();
-    pour(&mut grid.master(0), &lines);
-    let took = healthy(&grid, begin, COUNT);
-    eprintln!("20 MB in three logs: {took:?}, undisturbed {undisturbed:?}");
-    if let Some(undisturbed) = undisturbed {
+        let took = healthy(&grid, begin, COUNT);
+        (grid, took)
+    };
+    if strict() {
+        // By turns, since the machine is faster at one time than at another.
+        let mut times: Vec<_> = (0..7).map(|_| [run(false).1, run(true).1]).collect();
+        let [undisturbed, stopped] = [0, 1].map(|which| {
+            times.sort_unstable_by_key(|pair| pair[which]);
+            times[times.len() / 2][which]
+        });
+        eprintln!("20 MB in three logs: {stopped:?}, undisturbed {undisturbed:?}");
         within(
             "one stopped receiver holds up nobody",
-            took,
+            stopped,
             undisturbed * 12 / 10,
         );
     }
+    let (grid, _) = run(true);
     grid.resume(2);
     within("a resumed receiver is back", grid.whole(), SECOND);
     if !strict() {
