@@ -373,3 +373,48 @@ fn a_link_that_breaks_is_told_in_words() {
         "server 1 gets all but the last byte of \"msg 0 s0l0n0.\", then the end (1>0#0)"
     );
 }
+
+/// With `CHATROOM_GOLDEN=write` they are taken down anew.
+#[test]
+fn the_traces_of_paths_are_those_taken_down() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/explore/paths.txt");
+    let resent = bounds(2, 1, 1, 1, 0);
+    let (_, found) = search(
+        Mutant::make(Fault::ResendsLog),
+        &resent,
+        Reduction::SleepSets,
+    );
+    let found = found.expect("it is caught");
+    let broken = bounds(3, 3, 0, 0, 2);
+    let steps = [
+        Step::Broadcast(0),
+        Step::Broadcast(1),
+        Step::Broadcast(0),
+        Step::Deliver(link(0), 1),
+        Step::Break(link(0)),
+        Step::Deliver(link(0), 0),
+        Step::Tear(link(0), 0),
+        Step::Deliver(link(0), 1),
+        Step::Tick(1),
+        Step::Dialled(link(1)),
+        Step::Deliver(link(1), 1),
+        Step::Deliver(link(1), 1),
+        Step::Deliver(link(1), 0),
+        Step::Break(link(1)),
+    ];
+    let walked = [
+        walk(Mutant::make(Fault::ResendsLog), &resent, &found.steps),
+        walk(server, &broken, &steps),
+    ];
+    let text: String = walked
+        .iter()
+        .map(|walked| {
+            let trace = walked.recorder.write(Format::Text);
+            format!("{}\n\n{trace}\n", walked.lines.join("\n"))
+        })
+        .collect();
+    if std::env::var("CHATROOM_GOLDEN").as_deref() == Ok("write") {
+        std::fs::write(FILE, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(FILE).unwrap(), text);
+}
