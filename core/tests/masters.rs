@@ -75,7 +75,10 @@ fn replies_in_pieces_are_taken_in_sends_of_any_size() {
         let mut s = Solo::start(1, 3);
         let m = s.master();
         s.bytes(m, b"broadcast a\nbroadcast b\nget\nalive\nget\n");
+        assert_eq!(s.server.pending(m, 9), b"a,b");
         assert_eq!(s.server.pending(m, 10), b",b");
+        let whole = gather(&s.server, m, usize::MAX).into_owned();
+        assert_eq!(whole, expected.as_bytes());
         assert_eq!(s.server.pending(m, expected.len()), b"");
         let more = expected.len() + 1;
         assert_eq!(s.server.handle_sent(s.now, m, more), Err(Misuse::TooMuch));
