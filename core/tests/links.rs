@@ -250,6 +250,8 @@ fn one_send_may_take_a_heartbeat_and_what_was_broadcast_since() {
         let mut out = vec![];
         while out.len() < 15 {
             out.extend(s.take(peer, at_once));
+            let more = s.server.handle_sent(s.now, peer, 16 - out.len());
+            assert_eq!(more, Err(Misuse::TooMuch));
         }
         assert_eq!(out, b"ping 0\nmsg 0 d\n");
         assert_eq!(s.server.gauges().lag_bytes, 0);
