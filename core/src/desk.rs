@@ -19,18 +19,15 @@ const PIECE: usize = 64 << 10;
 #[derive(Clone, Debug, Hash)]
 enum Item {
     Text(Vec<u8>),
-    /// A range of the log, never copied.
-    Log {
-        from: u64,
-        to: u64,
-    },
+    /// So much of the log, never copied.
+    Log(u64),
 }
 
 impl Item {
     fn len(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
-            Self::Log { from, to } => to - from,
+            Self::Log(len) => *len,
         }
     }
 }
@@ -47,10 +44,9 @@ pub(crate) struct Master {
     /// Whether it ever gave a valid command.
     pub(crate) valid: bool,
     pub(crate) watching: bool,
-    /// In order; what was sent of the first is cut off it.
     owed: VecDeque<Item>,
-    /// How much of a first text was sent.
-    sent: usize,
+    /// How much of the first was sent.
+    sent: u64,
     owed_text: usize,
     owed_log: u64,
     /// Whether the driver was told not to read.
@@ -70,13 +66,13 @@ impl Master {
     }
 
     fn pending<'a>(&'a self, skip: usize, log: &'a Log) -> &'a [u8] {
-        let mut skip = (self.sent + skip) as u64;
+        let mut skip = self.sent + skip as u64;
         for item in &self.owed {
             let length = item.len();
             if skip < length {
                 return match item {
                     Item::Text(text) => &text[skip as usize..],
-                    Item::Log { from, to } => log.piece(from + skip, *to),
+                    Item::Log(len) => log.piece(skip, *len),
                 };
             }
             skip -= length;
@@ -84,26 +80,19 @@ impl Master {
         &[]
     }
 
-    fn took(&mut self, mut count: usize) {
-        while count > 0
-            && let Some(item) = self.owed.front_mut()
+    fn took(&mut self, count: usize) {
+        let mut left = count as u64;
+        while left > 0
+            && let Some(item) = self.owed.front()
         {
-            let now = match item {
-                Item::Text(text) => {
-                    let now = count.min(text.len() - self.sent);
-                    self.sent += now;
-                    self.owed_text -= now;
-                    now
-                }
-                Item::Log { from, to } => {
-                    let now = count.min((*to - *from) as usize);
-                    *from += now as u64;
-                    self.owed_log -= now as u64;
-                    now
-                }
-            };
-            count -= now;
-            if item.len() == self.sent as u64 {
+            let now = left.min(item.len() - self.sent);
+            left -= now;
+            self.sent += now;
+            match item {
+                Item::Text(_) => self.owed_text -= now as usize,
+                Item::Log(_) => self.owed_log -= now,
+            }
+            if self.sent == item.len() {
                 self.owed.pop_front();
                 self.sent = 0;
             }
@@ -264,9 +253,8 @@ impl Desk {
         if let Some(master) = self.get_mut(conn)
             && log.len() > 0
         {
-            let (from, to) = (0, log.len());
-            master.owed.push_back(Item::Log { from, to });
-            master.owed_log += to;
+            master.owed.push_back(Item::Log(log.len()));
+            master.owed_log += log.len();
             Self::send(turn, master);
         }
     }
@@ -361,7 +349,7 @@ mod tests {
         let master = desk.at(conn.slot()).expect("it is there");
         let capacity = |item: &Item| match item {
             Item::Text(text) => text.capacity(),
-            Item::Log { .. } => 0,
+            Item::Log(_) => 0,
         };
         let held: usize = master.owed.iter().map(capacity).sum();
         assert!(held <= 4 * PIECE, "{held} bytes are held for 6000");

@@ -89,17 +89,27 @@ pub trait Machine {
     fn poll_timeout(&self) -> Option<Timeout>;
 }
 
+/// The first bytes pending on `conn`, `most` of them at most, piece by piece. No piece is empty.
+pub fn pieces<M: Machine + ?Sized>(
+    machine: &M,
+    conn: Conn,
+    most: usize,
+) -> impl Iterator<Item = &[u8]> {
+    let mut left = most;
+    core::iter::from_fn(move || {
+        let piece = machine.pending(conn, most - left);
+        let piece = &piece[..piece.len().min(left)];
+        left -= piece.len();
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// The first bytes pending on `conn`, in one piece: `most` of them, or all if there are fewer.
 /// Copies only if the machine has them in several.
 #[must_use]
 pub fn gather<M: Machine + ?Sized>(machine: &M, conn: Conn, most: usize) -> Cow<'_, [u8]> {
     let mut all = Cow::Borrowed(&[][..]);
-    while all.len() < most {
-        let piece = machine.pending(conn, all.len());
-        let piece = &piece[..piece.len().min(most - all.len())];
-        if piece.is_empty() {
-            break;
-        }
+    for piece in pieces(machine, conn, most) {
         if all.is_empty() {
             all = Cow::Borrowed(piece);
         } else {

@@ -4,7 +4,7 @@ use crate::leaving::Leaving;
 use crate::observer::Observer;
 use crate::socket::{self, Came};
 use crate::{Addresses, Clock, Error};
-use chatroom_core::machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Place};
+use chatroom_core::machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Place, pieces};
 use chatroom_core::time::{Span, Time};
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -556,14 +556,11 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         }
         let mut budget = WRITE;
         loop {
-            if self.machine.pending(conn, 0).is_empty() {
-                return;
-            }
-            let came = if budget == 0 {
-                Came::Blocked
-            } else {
-                let (pieces, count) = pieces(&self.machine, conn, budget);
-                socket::send(&seat.socket, &pieces[..count])
+            let (slices, count) = slices(&self.machine, conn, budget);
+            let came = match count {
+                0 if budget > 0 || self.machine.pending(conn, 0).is_empty() => return,
+                0 => Came::Blocked,
+                _ => socket::send(&seat.socket, &slices[..count]),
             };
             match came {
                 Came::Done(count) => {
@@ -614,19 +611,18 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
 }
 
 /// What one send is to take of the bytes pending on `conn`, `most` of them at most.
-fn pieces<M: Machine>(machine: &M, conn: Conn, most: usize) -> ([IoSlice<'_>; PIECES], usize) {
-    let mut pieces = [IoSlice::new(&[]); PIECES];
+fn slices<M: Machine>(machine: &M, conn: Conn, most: usize) -> ([IoSlice<'_>; PIECES], usize) {
+    let mut slices = [IoSlice::new(&[]); PIECES];
     let (mut count, mut length) = (0, 0);
-    while count < PIECES && length < most.min(BATCH) {
-        let piece = machine.pending(conn, length);
-        if piece.is_empty() {
+    for (slice, piece) in slices.iter_mut().zip(pieces(machine, conn, most)) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+        length += piece.len();
+        if length >= BATCH {
             break;
         }
-        pieces[count] = IoSlice::new(&piece[..piece.len().min(most - length)]);
-        length += pieces[count].len();
-        count += 1;
     }
-    (pieces, count)
+    (slices, count)
 }
 
 /// The shell makes no call that the machine could object to: that would be a fault of ours.

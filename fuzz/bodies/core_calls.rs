@@ -155,10 +155,8 @@ impl Caller<'_> {
             9 | 10 => {
                 let conn = self.conn();
                 let first = self.server.pending(conn, 0).len();
-                let mut owed = 0;
-                while let piece @ [_, ..] = self.server.pending(conn, owed) {
-                    owed += piece.len();
-                }
+                let owed = pieces(&self.server, conn, usize::MAX);
+                let owed: usize = owed.map(<[u8]>::len).sum();
                 let count = match self.byte() {
                     few @ 0..128 => owed.min(few),
                     // All of the first piece, and a little of what follows.

@@ -3,6 +3,8 @@
 //! something else. If that is meant, `CHATROOM_GOLDEN=write cargo test -p chatroom-sim --test
 //! golden` takes the new ones down.
 
+mod committed;
+
 use chatroom_core::time::{Span, Time};
 use chatroom_sim::chat::failure::record;
 use chatroom_sim::chat::{Profile, delivery, generate, run_seed, script, server};
@@ -11,6 +13,7 @@ use chatroom_sim::plan::{Change, Plan};
 use chatroom_sim::shrink::{Budget, shrink};
 use chatroom_sim::trace::Format;
 use chatroom_sim::view::{Page, html, notices, svg};
+use committed::compare;
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -45,28 +48,6 @@ fn digest<T: Display>(texts: impl IntoIterator<Item = T>) -> u64 {
     digest.0
 }
 
-/// Compares the digests of one kind with those taken down.
-fn agree(kind: &str, digests: &[(String, u64)]) {
-    let mut lines: Vec<_> = digests
-        .iter()
-        .map(|(name, digest)| format!("{kind} {name} {digest:016x}"))
-        .collect();
-    lines.sort_unstable();
-    let text = std::fs::read_to_string(FILE).unwrap_or_default();
-    let ours = format!("{kind} ");
-    let (held, others): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with(&ours));
-    if std::env::var("CHATROOM_GOLDEN").as_deref() == Ok("write") {
-        let mut all: Vec<_> = others
-            .into_iter()
-            .chain(lines.iter().map(String::as_str))
-            .collect();
-        all.sort_unstable();
-        std::fs::write(FILE, all.join("\n") + "\n").unwrap();
-    } else {
-        assert_eq!(held, lines, "see the head of golden.rs");
-    }
-}
-
 fn of_profiles(seeds: u64, of: impl Fn(u64, Profile) -> String) -> Vec<(String, u64)> {
     let one = |profile: Profile| {
         let texts = (0..seeds).map(|seed| of(seed, profile));
@@ -75,26 +56,29 @@ fn of_profiles(seeds: u64, of: impl Fn(u64, Profile) -> String) -> Vec<(String, 
     Profile::ALL.map(one).to_vec()
 }
 
-// One test, since they share a file.
 #[test]
 fn seeds_and_tools_give_what_they_gave() {
-    agree(
-        "plan",
-        &of_profiles(400, |seed, profile| generate(seed, profile).to_string()),
-    );
-    agree(
-        "run",
-        &of_profiles(40, |seed, profile| {
-            let judged = run_seed(server, seed, profile);
-            let verdict = judged.verdict;
-            let cases: Vec<_> = verdict.sometimes.iter().collect();
-            let (hash, events) = (judged.hash, verdict.events);
-            format!("{hash} {events} {} {cases:?}", verdict.simulated)
-        }),
-    );
-    agree("tool", &written());
-    agree("shrunk", &shrunk());
-    agree("script", &scripts());
+    let plan = of_profiles(400, |seed, profile| generate(seed, profile).to_string());
+    let run = of_profiles(40, |seed, profile| {
+        let judged = run_seed(server, seed, profile);
+        let verdict = judged.verdict;
+        let cases: Vec<_> = verdict.sometimes.iter().collect();
+        let (hash, events) = (judged.hash, verdict.events);
+        format!("{hash} {events} {} {cases:?}", verdict.simulated)
+    });
+    let mut lines = String::new();
+    for (kind, digests) in [
+        ("plan", plan),
+        ("run", run),
+        ("tool", written()),
+        ("shrunk", shrunk()),
+        ("script", scripts()),
+    ] {
+        for (name, digest) in digests {
+            writeln!(lines, "{kind} {name} {digest:016x}").unwrap();
+        }
+    }
+    compare(FILE, &lines);
 }
 
 /// What the tools write of some runs.

@@ -39,6 +39,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             };
             let pipe = &mut self.links[link].pipes[side];
             let room = pipe.room();
+            // One byte at least, to know whether there is any.
             let pending = gather(machine, conn, room.max(1));
             if pending.is_empty() {
                 return Ok(());

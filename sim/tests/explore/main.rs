@@ -1,6 +1,8 @@
 //! The explorer: that the reduced search sees what the full one sees, that the chat holds in every
 //! state of a small grid, and that broken servers are caught with a short path.
 
+#[path = "../committed/mod.rs"]
+mod committed;
 mod mutant;
 
 use chatroom_core::Config;
@@ -10,6 +12,7 @@ use chatroom_sim::explore::{
 };
 use chatroom_sim::names::Host;
 use chatroom_sim::trace::{Format, Lane, Record};
+use committed::compare;
 use mutant::{Fault, Mutant};
 
 const ALL: Limit = Limit {
@@ -374,7 +377,6 @@ fn a_link_that_breaks_is_told_in_words() {
     );
 }
 
-/// With `CHATROOM_GOLDEN=write` they are taken down anew.
 #[test]
 fn the_traces_of_paths_are_those_taken_down() {
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/explore/paths.txt");
@@ -413,8 +415,5 @@ fn the_traces_of_paths_are_those_taken_down() {
             format!("{}\n\n{trace}\n", walked.lines.join("\n"))
         })
         .collect();
-    if std::env::var("CHATROOM_GOLDEN").as_deref() == Ok("write") {
-        std::fs::write(FILE, &text).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(FILE).unwrap(), text);
+    compare(FILE, &text);
 }

@@ -2,11 +2,13 @@
 //! that it is meant for, and servers that are not broken live on the same seeds.
 //!
 //! The table stands in `docs/MUTANTS.md`, and what the checkers say in `said.txt`. With
-//! `CHATROOM_MUTANTS_TABLE=write` in the environment they are written anew; otherwise they must be
+//! `CHATROOM_GOLDEN=write` in the environment they are written anew; otherwise they must be
 //! so.
 
 mod bent;
 mod broken;
+#[path = "../committed/mod.rs"]
+mod committed;
 mod list;
 mod reports;
 
@@ -17,6 +19,7 @@ use chatroom_sim::chat::{Chat, Profile, generate, judge, server};
 use chatroom_sim::observer::Violation;
 use chatroom_sim::plan::{Change, Plan};
 use chatroom_sim::sweep::{Sweep, Verdict};
+use committed::compare;
 use list::{CHECKERS, How, Mutant, mutants};
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -133,7 +136,7 @@ fn table(deaths: &[(Mutant, Death)]) -> String {
          configured; *bent* is the server that ships with something bent between it and its driver; \
          *broken* is a second, simple server of the tests with one defect. The three without a \
          defect live on the same seeds.\n\n\
-         `sim/tests/mutants/` makes this table: with `CHATROOM_MUTANTS_TABLE=write` in the \
+         `sim/tests/mutants/` makes this table: with `CHATROOM_GOLDEN=write` in the \
          environment, `cargo test -p chatroom-sim --test mutants` writes it anew, and without it \
          the test fails if a mutant lives or if anything here is not so. `said.txt` beside it has \
          what the checkers say.\n\n\
@@ -173,18 +176,6 @@ fn said(deaths: &[(Mutant, Death)]) -> String {
         )
     });
     lines.collect()
-}
-
-/// Compares with a committed text, or writes it.
-fn agree(path: &str, text: &str) {
-    if std::env::var("CHATROOM_MUTANTS_TABLE").is_ok_and(|value| value == "write") {
-        std::fs::write(path, text).expect("it can be written");
-    }
-    let committed = std::fs::read_to_string(path).expect("it is there");
-    assert!(
-        committed == text,
-        "{path} is out of date: run this test with CHATROOM_MUTANTS_TABLE=write and see what changed"
-    );
 }
 
 /// One test, since what is not broken must live on the seeds on which the broken ones died.
@@ -233,8 +224,8 @@ fn every_mutant_dies_by_its_checker_and_servers_without_a_defect_live_on_the_sam
             });
         }
     }
-    agree(TABLE, &table(&deaths));
-    agree(SAID, &said(&deaths));
+    compare(TABLE, &table(&deaths));
+    compare(SAID, &said(&deaths));
 }
 
 fn live(name: &str, seeds: u64, run: impl Fn(u64) -> Verdict + Sync) {

@@ -154,7 +154,7 @@ impl Judge {
         let reading = life.reading;
         let chosen = found.iter().find(|(link, _)| Some(*link) == reading);
         let Some((link, index)) = chosen.or(found.first()).copied() else {
-            let mixed_up = &mut self.lives[who.host.index()][who.life as usize].mixed_up;
+            let mixed_up = &mut self.life_mut(who).mixed_up;
             if let Some(index) = mixed_up.iter().position(|other| **other == *text) {
                 mixed_up.swap_remove(index);
                 return Ok(());
