@@ -515,7 +515,7 @@ fn completions_know_the_subcommands() {
 }
 
 /// Commands that print a result, and succeed.
-const PRINTING: [&str; 9] = [
+const PRINTING: [&str; 11] = [
     "completions bash",
     "sim run --seed 3",
     "sim sweep --seeds 0..3",
@@ -525,7 +525,46 @@ const PRINTING: [&str; 9] = [
     "sim script --print tests/message.input",
     "sim replay sim/tests/plans/finished-and-left.plan",
     "sim trace sim/tests/plans/finished-and-left.plan",
+    "sim replay sim/tests/plans/torn-line-explored.plan",
+    "sim trace sim/tests/plans/torn-line-explored.plan",
 ];
+
+#[test]
+fn a_path_of_the_explorer_is_replayed_and_drawn_as_a_plan_is_and_not_shrunk() {
+    const PLAN: &str = "sim/tests/plans/torn-line-explored.plan";
+    let replay = run(&format!("sim replay {PLAN}"));
+    assert_eq!(
+        text(&replay.stdout),
+        "   0  every server starts, and all are linked\n   \
+           1  server 0 broadcasts \"s0l0n0.\"\n   \
+           2  server 0 is killed\n   \
+           3  server 1 gets all but the last byte of \"msg 0 s0l0n0.\", then the end (1>0#0)\n\
+         nothing broke\n"
+    );
+    let page = run(&format!("sim trace {PLAN} --format html"));
+    assert!(text(&page.stdout).contains("2. server 0 is killed; 3. server 1 gets all but"));
+    let shrunk = run(&format!("sim shrink {PLAN}"));
+    assert_eq!(
+        text(&shrunk.stderr),
+        format!(
+            "error: {PLAN} is a path of the explorer\nhint: it is one of the shortest already\n"
+        )
+    );
+    // Of a crash that is not within the bounds, nothing happens.
+    let plan = std::fs::read_to_string(PLAN).unwrap();
+    let early = concat!(env!("CARGO_TARGET_TMPDIR"), "/early.plan");
+    std::fs::write(early, plan.replace("crashes 1", "crashes 0")).unwrap();
+    let replay = run(&format!("sim replay {early}"));
+    let said = "nothing broke, but the path ends early: \"crash 0\" can't happen here\n";
+    assert!(text(&replay.stdout).ends_with(said));
+    std::fs::write(early, plan.replace("crashes 1", "crashes 17")).unwrap();
+    for verb in ["replay", "trace", "shrink"] {
+        let refused = run(&format!("sim {verb} {early}"));
+        let said = "crashes is 17, expected 0 to 16 to explore\n";
+        assert!(text(&refused.stderr).contains(said), "{verb}");
+        assert_eq!(refused.status.code(), Some(1), "{verb}");
+    }
+}
 
 #[test]
 fn a_reader_that_leaves_changes_nothing() {

@@ -1,15 +1,22 @@
 //! Any text as a plan: it is read or refused, and what was read is written and read again the
-//! same.
+//! same, be it a plan for the engine or a path of the explorer.
 
-use chatroom_sim::plan::Plan;
+use chatroom_sim::explore::Path;
+use chatroom_sim::plan::{Plan, PlanError};
 
 /// Reads `data` as a plan.
 pub(crate) fn plan_text(data: &[u8]) {
-    match Plan::parse(data) {
-        Ok(plan) => {
-            let again = Plan::parse(plan.to_string().as_bytes());
-            assert_eq!(again.as_ref(), Ok(&plan));
-        }
-        Err(error) => assert!(!error.to_string().contains('\n')),
+    if let Err(error) = plan(data) {
+        assert!(!error.to_string().contains('\n'));
     }
+}
+
+fn plan(data: &[u8]) -> Result<(), PlanError> {
+    let plan = Plan::parse(data)?;
+    let again = Plan::parse(plan.to_string().as_bytes());
+    assert_eq!(again.as_ref(), Ok(&plan));
+    if let Some(path) = Path::of(&plan)? {
+        assert_eq!(Path::of(&path.plan()), Ok(Some(path)));
+    }
+    Ok(())
 }

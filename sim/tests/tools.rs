@@ -7,7 +7,7 @@ use chatroom_core::time::{Span, Time};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
-use chatroom_sim::plan::{Change, Fate, MAX_MOMENT, MAX_SAY, Plan, Way};
+use chatroom_sim::plan::{Change, Fate, MAX_MOMENT, MAX_NOTE, MAX_SAY, Plan, Way};
 use chatroom_sim::random::Choice;
 use chatroom_sim::shrink::{Budget, shrink};
 use chatroom_sim::sometimes::Sometimes;
@@ -462,8 +462,8 @@ fn a_plan_out_of_its_bounds_is_refused_in_words() {
         "the number of notes is 65, expected 0 to 64",
     );
     refused(
-        &|plan| plan.notes = [note("long", &"x".repeat(4093))].into(),
-        "the size of a note is 4097, expected 0 to 4096",
+        &|plan| plan.notes = [note("long", &"x".repeat(MAX_NOTE - 3))].into(),
+        "the size of a note is 65537, expected 0 to 65536",
     );
     for (key, value) in [
         ("", "x"),

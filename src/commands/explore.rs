@@ -1,16 +1,16 @@
 //! `chatroom sim explore`: every order of a few events on a small grid.
 
+use super::sim::{Where, unwritten};
 use crate::failure::Failure;
 use crate::output::say;
 use chatroom_sim::chat::server;
 use chatroom_sim::explore::{
-    Bounds, Found, Limit, MAX_EVENTS, MAX_SERVERS, Reduction, Report, Start, explore, walk,
+    Bounds, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start, Walked, explore,
+    walk,
 };
-use chatroom_sim::trace::Format;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ EXAMPLE
 
 EXIT STATUS
     0  every state was seen, and nothing broke
-    1  a property broke, or a limit was reached before the end
+    1  a property broke, a limit was reached before the end, or a file could not be written
     2  the command line is wrong")]
 pub(crate) struct Explore {
     /// How many servers.
@@ -54,9 +54,8 @@ pub(crate) struct Explore {
     /// Give up after this long, such as 60s or 2h.
     #[arg(long, value_parser = super::sim::duration)]
     time: Option<Duration>,
-    /// Where the path to a violation is written: a page if the name ends in .html, else JSON lines.
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
+    #[command(flatten)]
+    failures: Where,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -101,8 +100,7 @@ impl Explore {
         bar.finish_and_clear();
         summarize(&report)?;
         if let Some(found) = found {
-            self.tell(&bounds, &found)?;
-            return Ok(ExitCode::FAILURE);
+            return self.tell(bounds, found);
         }
         if !report.exhausted {
             say("nothing broke so far: a limit was reached before the end")?;
@@ -112,32 +110,51 @@ impl Explore {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn tell(&self, bounds: &Bounds, found: &Found) -> Result<(), Failure> {
-        let walked = walk(server, bounds, &found.steps);
-        for (number, line) in walked.lines.iter().enumerate() {
-            say(format_args!("{number:>4}  {line}"))?;
-        }
-        let violation = &found.violation;
-        say(format_args!("{}: {}", violation.property, violation.text))?;
-        let Some(path) = &self.trace else {
-            say("to draw it: give --trace FILE.html")?;
-            return Ok(());
+    fn tell(&self, bounds: Bounds, found: Found) -> Result<ExitCode, Failure> {
+        let path = Path {
+            bounds,
+            steps: found.steps,
         };
-        let text = match path.extension().is_some_and(|end| end == "html") {
-            true => walked.html(bounds),
-            false => walked.recorder.write(Format::JsonLines),
-        };
-        write(path, &text)
+        let folder = &self.failures.failures;
+        let plan = folder.join(format!("{}-explored.plan", found.violation.property));
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&plan, path.plan().to_string()))
+            .map_err(|e| unwritten(&plan, &e))?;
+        tell(&walk(server, &bounds, &path.steps))?;
+        let plan = plan.display();
+        say(format_args!("plan: {plan}"))?;
+        say(format_args!("replay: chatroom sim replay {plan}"))?;
+        say(format_args!(
+            "draw: chatroom sim trace {plan} --format html"
+        ))?;
+        Ok(ExitCode::FAILURE)
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|e| {
-        Failure::denied(
-            format!("cannot write {}: {e}", path.display()),
-            "give a file in a folder that can be written to",
-        )
-    })
+/// Walks a path that was saved.
+pub(super) fn replay(path: &Path) -> Result<ExitCode, Failure> {
+    let walked = walk(server, &path.bounds, &path.steps);
+    tell(&walked)?;
+    if walked.violation.is_some() {
+        return Ok(ExitCode::FAILURE);
+    }
+    match walked.stopped {
+        Some(step) => say(format_args!(
+            "nothing broke, but the path ends early: \"{step}\" can't happen here"
+        ))?,
+        None => say("nothing broke")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(walked: &Walked) -> Result<(), Failure> {
+    for (number, line) in walked.lines.iter().enumerate() {
+        say(format_args!("{number:>4}  {line}"))?;
+    }
+    if let Some(violation) = &walked.violation {
+        say(format_args!("{}: {}", violation.property, violation.text))?;
+    }
+    Ok(())
 }
 
 fn summarize(report: &Report) -> Result<(), Failure> {
@@ -147,8 +164,7 @@ fn summarize(report: &Report) -> Result<(), Failure> {
         report.states, report.transitions, report.depth, report.rests, report.finals, report.digest
     ))?;
     say(format_args!(
-        "{seconds:.1} s, {:.0} states a second, some {} MiB at the most",
-        report.states as f64 / seconds.max(1e-6),
-        report.bytes >> 20
+        "{seconds:.1} s, {:.0} states a second",
+        report.states as f64 / seconds.max(1e-6)
     ))
 }

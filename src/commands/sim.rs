@@ -1,10 +1,11 @@
 //! `chatroom sim`: the grid on a simulated network.
 
-use super::explore::Explore;
+use super::explore::{self, Explore};
 use crate::failure::Failure;
 use crate::output::{print, remark, say};
 use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
 use chatroom_sim::chat::{Profile, cases, delivery, generate, judge, run_seed, script, server};
+use chatroom_sim::explore::{Path as Explored, walk};
 use chatroom_sim::plan::Plan;
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::{Sweep, Swept};
@@ -57,10 +58,10 @@ enum What {
 }
 
 #[derive(Debug, Args)]
-struct Where {
+pub(super) struct Where {
     /// Where plans of failures are saved.
     #[arg(long, value_name = "FOLDER", default_value = "sim-failures")]
-    failures: PathBuf,
+    pub(super) failures: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -246,11 +247,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis))
 }
 
-fn read_plan(path: &Path) -> Result<Plan, Failure> {
+/// What a file of a plan holds.
+enum Kept {
+    /// A run of the simulator.
+    Run,
+    /// A path that the explorer found.
+    Path(Explored),
+}
+
+fn read_plan(path: &Path) -> Result<(Plan, Kept), Failure> {
     let hint = "plans are made by `chatroom sim run --save FILE` and by failures";
     let text = fs::read(path)
         .map_err(|e| Failure::denied(format!("cannot read {}: {e}", path.display()), hint))?;
-    Plan::parse(&text).map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))
+    let read = Plan::parse(&text).and_then(|plan| {
+        let kept = Explored::of(&plan)?.map_or(Kept::Run, Kept::Path);
+        Ok((plan, kept))
+    });
+    read.map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))
 }
 
 fn unfit(path: &Path, error: impl std::fmt::Display) -> Failure {
@@ -260,7 +273,7 @@ fn unfit(path: &Path, error: impl std::fmt::Display) -> Failure {
     )
 }
 
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::denied(
         format!("cannot write {}: {error}", path.display()),
         "give a place that can be written to",
@@ -375,7 +388,10 @@ impl SweepSeeds {
 
 impl Saved {
     fn replay(&self) -> Result<ExitCode, Failure> {
-        let plan = read_plan(&self.plan)?;
+        let (plan, kept) = read_plan(&self.plan)?;
+        if let Kept::Path(path) = kept {
+            return explore::replay(&path);
+        }
         let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
         if judged.verdict.violation.is_none() {
             say(format_args!(
@@ -400,7 +416,13 @@ impl Saved {
 
 impl Shrink {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let plan = read_plan(&self.plan)?;
+        let (plan, kept) = read_plan(&self.plan)?;
+        if let Kept::Path(_) = kept {
+            return Err(Failure::denied(
+                format!("{} is a path of the explorer", self.plan.display()),
+                "it is one of the shortest already",
+            ));
+        }
         let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
         let Some(violation) = judged.verdict.violation else {
             return Err(Failure::denied(
@@ -490,16 +512,28 @@ impl Script {
 
 impl Trace {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let plan = read_plan(&self.plan)?;
-        let (recorder, violation) = record(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        let (plan, kept) = read_plan(&self.plan)?;
         let path = self.plan.display();
+        let mut notes = vec![("replay", format!("chatroom sim replay {path}"))];
+        let (recorder, violation) = match kept {
+            Kept::Run => record(server, &plan).map_err(|e| unfit(&self.plan, e))?,
+            Kept::Path(path) => {
+                let walked = walk(server, &path.bounds, &path.steps);
+                let lines = walked.lines.iter().enumerate();
+                let steps: Vec<_> = lines
+                    .map(|(step, line)| format!("{step}. {line}"))
+                    .collect();
+                notes.push(("path", steps.join("; ")));
+                (walked.recorder, walked.violation)
+            }
+        };
         let page = Page {
             title: &format!("A run of {path}"),
             plan: &plan,
             recorder: &recorder,
             violation: violation.as_ref(),
             log: &delivery,
-            notes: &[("replay", format!("chatroom sim replay {path}"))],
+            notes: &notes,
         };
         let text = match self.format {
             Look::Text => recorder.write(Format::Text),

@@ -3,7 +3,7 @@
 
 use super::Profile;
 use crate::engine::Birth;
-use crate::plan::{Change, Plan, PlanError};
+use crate::plan::{Change, Plan, PlanError, fault};
 use chatroom_core::{Config, Limits, MASTERS};
 use std::str::FromStr;
 
@@ -28,10 +28,6 @@ impl Default for Setup {
     }
 }
 
-fn fault<T>(text: String) -> Result<T, PlanError> {
-    Err(PlanError { line: 0, text })
-}
-
 /// The moments that a grid must keep (a second for news of a death, say) are for a network that is
 /// quick when nothing is wrong with it, as generated ones are; and clients are masters, each at its
 /// server's master door.
@@ -47,27 +43,34 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
     ] {
         let micros = span.as_micros();
         if micros > most {
-            return fault(format!(
-                "{name} is {micros}, expected at most {most} in a grid"
-            ));
+            return fault(
+                0,
+                format!("{name} is {micros}, expected at most {most} in a grid"),
+            );
         }
     }
     if net.buffer < LEAST_BUFFER {
-        return fault(format!(
-            "buffer is {}, expected at least {LEAST_BUFFER} in a grid",
-            net.buffer
-        ));
+        return fault(
+            0,
+            format!(
+                "buffer is {}, expected at least {LEAST_BUFFER} in a grid",
+                net.buffer
+            ),
+        );
     }
     for event in &plan.events {
         if let Change::Open(_, door) = event.change
             && door != MASTERS
         {
-            return fault(format!(
-                "at {}: {:?} is not for masters, expected door {}",
-                event.at.as_micros(),
-                event.change.to_string(),
-                MASTERS.0
-            ));
+            return fault(
+                0,
+                format!(
+                    "at {}: {:?} is not for masters, expected door {}",
+                    event.at.as_micros(),
+                    event.change.to_string(),
+                    MASTERS.0
+                ),
+            );
         }
     }
     Ok(())

@@ -35,12 +35,14 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use path::{Found, Walked, walk};
+pub use path::{Found, Path, Walked, walk};
 pub use step::{Step, Wire};
 
 use crate::chat::Chat;
 use crate::observer::{Fact, Observer, Scene, Violation};
+use crate::plan::{PlanError, fault};
 use chatroom_core::{Config, Machine, Time};
+use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -80,6 +82,76 @@ pub enum Start {
     Down,
 }
 
+/// Written as in a plan, but for the servers: those are its hosts.
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            messages,
+            crashes,
+            restarts,
+            losses,
+            ..
+        } = self;
+        let start = match self.start {
+            Start::Linked => "linked",
+            Start::Down => "down",
+        };
+        write!(
+            f,
+            "messages {messages}, crashes {crashes}, restarts {restarts}, losses {losses}, from {start}"
+        )
+    }
+}
+
+impl Bounds {
+    fn read(hosts: u16, text: &str) -> Result<Self, PlanError> {
+        let number = |word| {
+            let value = text
+                .split(", ")
+                .find_map(|part| part.strip_prefix(word)?.strip_prefix(' '));
+            value.and_then(|value| value.parse().ok()).unwrap_or(0)
+        };
+        let bounds = Self {
+            servers: hosts.try_into().unwrap_or(u8::MAX),
+            messages: number("messages"),
+            crashes: number("crashes"),
+            restarts: number("restarts"),
+            losses: number("losses"),
+            start: match text.ends_with("from down") {
+                true => Start::Down,
+                false => Start::Linked,
+            },
+        };
+        if bounds.to_string() != text {
+            return fault(
+                0,
+                format!(
+                    "the note explore is {text:?}, expected {:?} or the like",
+                    bounds.to_string()
+                ),
+            );
+        }
+        bounds.check()?;
+        Ok(bounds)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        for (name, value, least, most) in [
+            ("servers", self.servers, 1, MAX_SERVERS),
+            ("messages", self.messages, 0, MAX_EVENTS),
+            ("crashes", self.crashes, 0, MAX_EVENTS),
+            ("restarts", self.restarts, 0, MAX_EVENTS),
+            ("losses", self.losses, 0, MAX_EVENTS),
+        ] {
+            if !(least..=most).contains(&value) {
+                let text = format!("{name} is {value}, expected {least} to {most} to explore");
+                return fault(0, text);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Which orders are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
@@ -116,8 +188,6 @@ pub struct Report {
     pub digest: u64,
     /// See [`digest`](Report::digest).
     pub finals_digest: u64,
-    /// An estimate of the most bytes that were held.
-    pub bytes: usize,
     /// How long it took.
     pub took: Duration,
     /// Whether there was nothing left to try.
@@ -136,14 +206,8 @@ pub fn explore<M: Explorable>(
     limit: Limit,
     progress: &mut dyn FnMut(&Report),
 ) -> (Report, Option<Found>) {
-    assert!((1..=MAX_SERVERS).contains(&bounds.servers), "{bounds:?}");
-    for count in [
-        bounds.messages,
-        bounds.crashes,
-        bounds.restarts,
-        bounds.losses,
-    ] {
-        assert!(count <= MAX_EVENTS, "{bounds:?}");
+    if let Err(error) = bounds.check() {
+        panic!("{error}");
     }
     let search = search::Search::new(reduction, limit);
     let (report, broken) = search.run(&make, bounds, progress);

@@ -1,4 +1,4 @@
-//! A path through the states, walked again to be read and drawn.
+//! A path through the states: kept as a plan, and walked again to be read and drawn.
 
 use super::search::root;
 use super::state::{Id, Item, State, Tail};
@@ -6,10 +6,54 @@ use super::step::Step;
 use super::{Bounds, Explorable, Start, Watch, act, judge};
 use crate::names::Host;
 use crate::observer::{Fact, Violation};
-use crate::plan::{Change, Fate, Plan, Way};
+use crate::plan::{Change, Fate, Plan, PlanError, Way};
 use crate::trace::Recorder;
-use crate::view::{Page, html, notices};
 use chatroom_core::{Config, Loss, Time};
+
+/// The notes of a plan that is a path: what may happen, and what does.
+const BOUNDS: &str = "explore";
+const STEPS: &str = "path";
+
+/// What a search found its way by: all that it takes to walk there again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// What may happen.
+    pub bounds: Bounds,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+impl Path {
+    /// The path as a plan, to be saved: its notes say all, and it has no events, as a plan can't
+    /// say in which order single lines arrive.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let end = moment(self.steps.len() + 1);
+        let mut plan = Plan::new(0, self.bounds.servers.into(), end);
+        let steps: Vec<String> = self.steps.iter().map(Step::to_string).collect();
+        plan.notes
+            .insert(BOUNDS.to_owned(), self.bounds.to_string());
+        plan.notes.insert(STEPS.to_owned(), steps.join(", "));
+        plan
+    }
+
+    /// The path that a plan is; `None` if it is a plan for the [engine](crate::engine).
+    ///
+    /// # Errors
+    /// A note that is not understood, or bounds that are out of their own bounds.
+    pub fn of(plan: &Plan) -> Result<Option<Self>, PlanError> {
+        let Some(bounds) = plan.notes.get(BOUNDS) else {
+            return Ok(None);
+        };
+        let bounds = Bounds::read(plan.hosts, bounds)?;
+        let steps = plan.notes.get(STEPS).map_or("", String::as_str);
+        let steps = steps.split_terminator(", ").map(str::parse);
+        Ok(Some(Self {
+            bounds,
+            steps: steps.collect::<Result<_, _>>()?,
+        }))
+    }
+}
 
 /// A violation, with one of the shortest paths to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,25 +73,8 @@ pub struct Walked {
     pub recorder: Recorder,
     /// What broke at the end.
     pub violation: Option<Violation>,
-}
-
-impl Walked {
-    /// The path as a space-time diagram: a page that needs nothing but a browser.
-    #[must_use]
-    pub fn html(&self, bounds: &Bounds) -> String {
-        let steps = self.lines.iter().enumerate();
-        let steps: Vec<String> = steps
-            .map(|(number, line)| format!("{number}. {line}"))
-            .collect();
-        html(&Page {
-            title: "chatroom sim explore",
-            plan: &Plan::new(0, bounds.servers.into(), moment(self.lines.len())),
-            recorder: &self.recorder,
-            violation: self.violation.as_ref(),
-            log: &notices,
-            notes: &[("path", steps.join("; "))],
-        })
-    }
+    /// The step that could not be done, if one could not: nothing behind it was tried.
+    pub stopped: Option<Step>,
 }
 
 /// When a step takes place in a record: a millisecond after the one before.
@@ -62,11 +89,12 @@ const fn moment(step: usize) -> Time {
 pub fn walk<M: Explorable>(make: impl Fn(Config) -> M, bounds: &Bounds, steps: &[Step]) -> Walked {
     let mut watch = Watch::<Recorder>::default();
     let mut lines = Vec::new();
-    let violation = follow(&make, bounds, steps, &mut watch, &mut lines).err();
+    let walked = follow(&make, bounds, steps, &mut watch, &mut lines);
     Walked {
         lines,
         recorder: watch.observer,
-        violation,
+        stopped: walked.as_ref().ok().copied().flatten(),
+        violation: walked.err(),
     }
 }
 
@@ -76,13 +104,15 @@ fn follow<M: Explorable, F: Fn(Config) -> M>(
     steps: &[Step],
     watch: &mut Watch<Recorder>,
     lines: &mut Vec<String>,
-) -> Result<(), Violation> {
+) -> Result<Option<Step>, Violation> {
+    let mut stopped = None;
     if bounds.start == Start::Linked {
         lines.push("every server starts, and all are linked".to_owned());
     }
     let mut state = root(make, bounds, watch)?;
     for (number, step) in (1..).zip(steps) {
         if !state.enabled().contains(step) {
+            stopped = Some(*step);
             break;
         }
         watch.now = moment(number);
@@ -94,7 +124,8 @@ fn follow<M: Explorable, F: Fn(Config) -> M>(
         state = state.apply(make, *step, watch)?;
     }
     judge::rest(&state, &state.enabled())?;
-    watch.see::<M>(&Fact::Over)
+    watch.see::<M>(&Fact::Over)?;
+    Ok(stopped)
 }
 
 /// What a plan would have to do for this step.

@@ -1,13 +1,12 @@
 //! Breadth first through all states: the first violation found is one of the shortest.
 
-use super::state::{Budget, Link, Live, Node, State};
+use super::state::{Budget, Live, State};
 use super::step::Step;
 use super::{Bounds, Explorable, Limit, Reduction, Report, Start, Watch, judge};
 use crate::observer::Violation;
 use chatroom_core::Config;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -32,13 +31,6 @@ struct Waiting<M> {
 pub(super) struct Broken {
     pub(super) path: Vec<Step>,
     pub(super) violation: Violation,
-}
-
-/// A guess at the bytes that a waiting state holds for itself: its machines are shared, and of its
-/// links those that the last step did not touch.
-const fn weight<M>(state: &State<M>) -> usize {
-    let pairs = state.nodes.len() * (size_of::<Node<M>>() + 16 + 2 * state.nodes.len());
-    size_of::<Waiting<M>>() + pairs + state.links.len() * 8 + 2 * (size_of::<Link>() + 128)
 }
 
 /// The state that the search begins from.
@@ -74,9 +66,7 @@ pub(super) struct Search<M> {
     reduction: Reduction,
     limit: Limit,
     seen: HashMap<u64, Seen>,
-    level: Vec<Waiting<M>>,
     next: Vec<Waiting<M>>,
-    next_bytes: usize,
     /// Every state of one server that was seen, by its hash: states share them.
     lives: HashMap<u64, Rc<Live<M>>>,
     report: Report,
@@ -88,9 +78,7 @@ impl<M: Explorable> Search<M> {
             reduction,
             limit,
             seen: HashMap::new(),
-            level: Vec::new(),
             next: Vec::new(),
-            next_bytes: 0,
             lives: HashMap::new(),
             report: Report::default(),
         }
@@ -121,22 +109,14 @@ impl<M: Explorable> Search<M> {
         };
         let state = root(make, bounds, &mut Watch::<()>::default()).map_err(found)?;
         self.reach(state, None, Vec::new())?;
-        let mut level_bytes;
         while !self.next.is_empty() {
-            self.level = std::mem::take(&mut self.next);
-            level_bytes = std::mem::take(&mut self.next_bytes);
-            for waiting in std::mem::take(&mut self.level) {
+            for waiting in std::mem::take(&mut self.next) {
                 let late = self.limit.time.is_some_and(|time| began.elapsed() >= time);
                 if late || self.seen.len() >= self.limit.states {
                     return Ok(());
                 }
                 self.expand(make, &waiting)?;
             }
-            let table = self.seen.capacity() * (size_of::<(u64, Seen)>() + 1);
-            // A server's buffers are some two kilobytes.
-            let lives = self.lives.len() * (size_of::<Live<M>>() + 2048);
-            let bytes = table + lives + level_bytes + self.next_bytes;
-            self.report.bytes = self.report.bytes.max(bytes);
             self.report.depth += u64::from(!self.next.is_empty());
             self.report.took = began.elapsed();
             progress(&self.report);
@@ -219,7 +199,6 @@ impl<M: Explorable> Search<M> {
             let shared = self.lives.entry(live.fingerprint);
             *live = Rc::clone(shared.or_insert_with(|| Rc::clone(live)));
         }
-        self.next_bytes += weight(&state);
         self.next.push(Waiting {
             state,
             fingerprint,

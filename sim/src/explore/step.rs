@@ -1,6 +1,8 @@
 //! What can happen next, and which two of these things commute.
 
+use crate::plan::{PlanError, fault};
 use std::fmt;
+use std::str::FromStr;
 
 /// A connection between two servers: who dialled whom, and how many such dials came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,26 @@ impl fmt::Display for Wire {
     }
 }
 
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for Wire {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let parts = text.split_once('>');
+        let parts = parts.and_then(|(from, rest)| Some((from, rest.split_once('#')?)));
+        if let Some((from, (to, number))) = parts
+            && let (Ok(from), Ok(to), Ok(number)) = (from.parse(), to.parse(), number.parse())
+        {
+            return Ok(Self { from, to, number });
+        }
+        wrong("a connection such as 2>0#1", text)
+    }
+}
+
+fn wrong<T>(expected: &str, found: &str) -> Result<T, PlanError> {
+    fault(0, format!("expected {expected}, found {found:?}"))
+}
+
 /// One thing that happens. The order of the variants is the order in which they are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
@@ -49,6 +71,56 @@ pub enum Step {
     Crash(u8),
     /// A connection between two live servers breaks.
     Break(Wire),
+}
+
+/// Written as in a plan: `deliver 2>0#1 to 0`.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Dialled(wire) => write!(f, "dialled {wire}"),
+            Self::Deliver(wire, side) => write!(f, "deliver {wire} to {}", wire.host(side.into())),
+            Self::Cut(wire, side) => write!(f, "cut {wire} to {}", wire.host(side.into())),
+            Self::Tear(wire, side) => write!(f, "tear {wire} to {}", wire.host(side.into())),
+            Self::Tick(host) => write!(f, "tick {host}"),
+            Self::Broadcast(host) => write!(f, "broadcast {host}"),
+            Self::Start(host) => write!(f, "start {host}"),
+            Self::Crash(host) => write!(f, "crash {host}"),
+            Self::Break(wire) => write!(f, "break {wire}"),
+        }
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for Step {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let side = |wire: &str, to: &str| {
+            let wire: Wire = wire.parse()?;
+            let to = to.parse().ok();
+            match [wire.from, wire.to]
+                .iter()
+                .position(|host| Some(*host) == to)
+            {
+                Some(side) => Ok((wire, side as u8)),
+                None => wrong("one of the connection's two servers", text),
+            }
+        };
+        let host = |host: &str| host.parse().or_else(|_| wrong("a server's number", text));
+        Ok(match words[..] {
+            ["dialled", wire] => Self::Dialled(wire.parse()?),
+            ["deliver", wire, "to", to] => side(wire, to).map(|(w, s)| Self::Deliver(w, s))?,
+            ["cut", wire, "to", to] => side(wire, to).map(|(w, s)| Self::Cut(w, s))?,
+            ["tear", wire, "to", to] => side(wire, to).map(|(w, s)| Self::Tear(w, s))?,
+            ["tick", id] => Self::Tick(host(id)?),
+            ["broadcast", id] => Self::Broadcast(host(id)?),
+            ["start", id] => Self::Start(host(id)?),
+            ["crash", id] => Self::Crash(host(id)?),
+            ["break", wire] => Self::Break(wire.parse()?),
+            _ => return wrong("a step such as \"crash 1\" or \"deliver 2>0#1 to 0\"", text),
+        })
+    }
 }
 
 impl Step {

@@ -12,13 +12,13 @@ pub const MAX_EVENTS: usize = 200_000;
 pub const MAX_SAY: usize = 1 << 20;
 /// The most bytes of a plan's text.
 pub const MAX_TEXT: usize = 64 << 20;
-/// The most notes, and the most bytes of each one's key and value together.
+/// The most notes.
 pub const MAX_NOTES: usize = 64;
+/// The most bytes of one note, its key and its value together.
+pub const MAX_NOTE: usize = 1 << 16;
 /// The latest moment and the longest span, in microseconds: some 115 days.
 pub const MAX_MOMENT: u64 = 10_000_000_000_000;
 
-/// The most bytes of one note.
-pub(super) const MAX_NOTE: usize = 4096;
 const MAX_BUFFER: u32 = 16 << 20;
 const MAX_BACKLOG: u32 = 65_536;
 const MAX_DRIFT: u32 = 500_000;
@@ -43,7 +43,7 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-pub(super) fn fault<T>(line: usize, text: impl Into<String>) -> Result<T, PlanError> {
+pub(crate) fn fault<T>(line: usize, text: impl Into<String>) -> Result<T, PlanError> {
     Err(PlanError {
         line,
         text: text.into(),

@@ -8,9 +8,10 @@ mod mutant;
 use chatroom_core::Config;
 use chatroom_sim::chat::{judge, server};
 use chatroom_sim::explore::{
-    Bounds, Explorable, Found, Limit, Reduction, Report, Start, Step, Wire, explore, walk,
+    Bounds, Explorable, Found, Limit, Path, Reduction, Report, Start, Step, Wire, explore, walk,
 };
 use chatroom_sim::names::Host;
+use chatroom_sim::plan::{MAX_NOTE, Plan};
 use chatroom_sim::trace::{Format, Lane, Record};
 use committed::compare;
 use mutant::{Fault, Mutant};
@@ -102,6 +103,17 @@ fn a_limit_ends_a_search_that_then_does_not_claim_to_be_complete() {
     assert!(!report.exhausted && report.states < 100, "{report:?}");
 }
 
+/// A path written as a plan's text and read back.
+fn saved(bounds: &Bounds, steps: &[Step]) -> Path {
+    let path = Path {
+        bounds: *bounds,
+        steps: steps.to_vec(),
+    };
+    let plan = Plan::parse(path.plan().to_string().as_bytes()).expect("it is a plan");
+    assert_eq!(Path::of(&plan).as_ref(), Ok(&Some(path)), "{plan}");
+    Path::of(&plan).ok().flatten().expect("it is a path")
+}
+
 /// Looks for a fault both ways; gives the path, which is as short either way.
 fn caught(fault: Fault, bounds: &Bounds, property: &str, text: &str) -> Found {
     let [reduced, full] = [Reduction::SleepSets, Reduction::None].map(|reduction| {
@@ -113,8 +125,10 @@ fn caught(fault: Fault, bounds: &Bounds, property: &str, text: &str) -> Found {
     assert_eq!(reduced.violation.text, text, "{reduced:?}");
     assert_eq!(full.violation.property, property, "{full:?}");
     assert_eq!(reduced.steps.len(), full.steps.len(), "{fault:?}");
-    let walked = walk(Mutant::make(fault), bounds, &reduced.steps);
+    let path = saved(bounds, &reduced.steps);
+    let walked = walk(Mutant::make(fault), &path.bounds, &path.steps);
     assert_eq!(walked.violation.as_ref(), Some(&reduced.violation));
+    assert_eq!(walked.stopped, None);
     // One line for the start, one for each step.
     assert_eq!(walked.lines.len(), 1 + reduced.steps.len());
     let well = walk(server, bounds, &reduced.steps);
@@ -332,8 +346,129 @@ fn a_path_is_told_and_recorded_step_by_step() {
     for kind in ["change", "killed", "received", "opened", "notice"] {
         assert!(trace.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
     }
-    let page = walked.html(&bounds);
-    assert!(page.contains("8-empty-start") && page.contains("is killed"));
+}
+
+#[test]
+fn every_step_is_read_as_it_is_written() {
+    let wire = Wire {
+        from: 2,
+        to: 0,
+        number: 1,
+    };
+    let steps = [
+        (Step::Dialled(wire), "dialled 2>0#1"),
+        (Step::Deliver(wire, 0), "deliver 2>0#1 to 2"),
+        (Step::Cut(wire, 1), "cut 2>0#1 to 0"),
+        (Step::Tear(wire, 1), "tear 2>0#1 to 0"),
+        (Step::Tick(7), "tick 7"),
+        (Step::Broadcast(1), "broadcast 1"),
+        (Step::Start(2), "start 2"),
+        (Step::Crash(3), "crash 3"),
+        (Step::Break(wire), "break 2>0#1"),
+    ];
+    for (step, text) in steps {
+        assert_eq!(step.to_string(), text);
+        assert_eq!(text.parse(), Ok(step));
+    }
+    let all = steps.map(|(step, _)| step);
+    for start in [Start::Linked, Start::Down] {
+        let bounds = Bounds {
+            start,
+            ..bounds(8, 1, 2, 3, 4)
+        };
+        assert_eq!(saved(&bounds, &all).steps, all);
+        assert_eq!(saved(&bounds, &[]).steps, []);
+    }
+    // The longest steps, more of them than any search gets deep.
+    let step = Step::Deliver(
+        Wire {
+            from: 7,
+            to: 6,
+            number: 255,
+        },
+        1,
+    );
+    let length = step.to_string().len() + ", ".len();
+    saved(&bounds(8, 1, 1, 1, 1), &vec![step; MAX_NOTE / length - 1]);
+}
+
+#[test]
+fn a_path_that_is_none_is_refused_with_what_was_expected() {
+    let of = |hosts, bounds: &str, path: &str| {
+        let mut plan = Plan::new(0, hosts, chatroom_core::Time::ZERO);
+        plan.notes.insert("explore".to_owned(), bounds.to_owned());
+        plan.notes.insert("path".to_owned(), path.to_owned());
+        let error = Path::of(&plan).expect_err("it is refused");
+        error.to_string()
+    };
+    let usual = "messages 1, crashes 2, restarts 3, losses 4, from linked";
+    for (path, expected, found) in [
+        (
+            "crash",
+            "a step such as \"crash 1\" or \"deliver 2>0#1 to 0\"",
+            "crash",
+        ),
+        ("tick x", "a server's number", "tick x"),
+        ("break 1>0", "a connection such as 2>0#1", "1>0"),
+        ("break 1#0", "a connection such as 2>0#1", "1#0"),
+        ("break 1>0#256", "a connection such as 2>0#1", "1>0#256"),
+        (
+            "cut 1>0#0 to 2",
+            "one of the connection's two servers",
+            "cut 1>0#0 to 2",
+        ),
+        (
+            "cut 1>0#0 to x",
+            "one of the connection's two servers",
+            "cut 1>0#0 to x",
+        ),
+        (
+            "tick 1,tick 2",
+            "a step such as \"crash 1\" or \"deliver 2>0#1 to 0\"",
+            "tick 1,tick 2",
+        ),
+    ] {
+        assert_eq!(
+            of(2, usual, path),
+            format!("expected {expected}, found {found:?}")
+        );
+    }
+    for (bounds, error) in [
+        (
+            "",
+            "the note explore is \"\", expected \"messages 0, crashes 0, restarts 0, losses 0, from linked\" or the like",
+        ),
+        (
+            "messages 2, crashes 1, from down, more",
+            "the note explore is \"messages 2, crashes 1, from down, more\", expected \"messages 2, crashes 1, restarts 0, losses 0, from linked\" or the like",
+        ),
+    ] {
+        assert_eq!(of(2, bounds, ""), error);
+    }
+    let messages =
+        |count: u8| format!("messages {count}, crashes 0, restarts 0, losses 0, from down");
+    assert_eq!(
+        of(2, &messages(17), ""),
+        "messages is 17, expected 0 to 16 to explore"
+    );
+    for hosts in [9, 256, 265] {
+        let servers = hosts.min(255);
+        let error = format!("servers is {servers}, expected 1 to 8 to explore");
+        assert_eq!(of(hosts, &messages(16), ""), error);
+    }
+    assert_eq!(
+        Path::of(&Plan::new(0, 2, chatroom_core::Time::ZERO)),
+        Ok(None)
+    );
+}
+
+#[test]
+fn a_walk_says_which_step_cannot_happen() {
+    let steps = [Step::Broadcast(0), Step::Crash(1), Step::Broadcast(1)];
+    let walked = walk(server, &bounds(2, 2, 1, 0, 0), &steps);
+    assert_eq!(walked.stopped, Some(Step::Broadcast(1)));
+    assert_eq!(walked.lines.len(), 3);
+    assert_eq!(walked.violation, None);
 }
 
 #[test]

@@ -187,3 +187,118 @@ impl Trouble {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTS: u16 = 4;
+
+    const fn at(millis: u64) -> Time {
+        Time::from_micros(millis * 1000)
+    }
+
+    /// Until when there was trouble, by pair, as of ten seconds: pairs without any left out.
+    fn told(trouble: &Trouble) -> Vec<(u16, u16, u64)> {
+        let pairs = (0..HOSTS).flat_map(|a| (0..HOSTS).map(move |b| (a, b)));
+        let until = |(a, b)| trouble.between(Host(a), Host(b), at(10_000)).as_micros() / 1000;
+        let told = pairs
+            .filter(|(a, b)| a != b)
+            .map(|(a, b)| (a, b, until((a, b))));
+        told.filter(|(.., until)| *until > 0).collect()
+    }
+
+    fn both(a: u16, b: u16, until: u64) -> Vec<(u16, u16, u64)> {
+        vec![(a.min(b), a.max(b), until), (a.max(b), a.min(b), until)]
+    }
+
+    const fn way(from: u16, to: u16, both: bool) -> Way {
+        let (from, to) = (Host(from), Host(to));
+        Way { from, to, both }
+    }
+
+    #[test]
+    fn a_fault_of_a_way_is_trouble_of_its_two_hosts_until_it_ends() {
+        let cases: [fn(Way) -> [Change; 2]; 6] = [
+            |way| [Change::Cut(way), Change::Mend(way)],
+            |way| [Change::Clog(way), Change::Unclog(way)],
+            |way| {
+                [
+                    Change::Lag(way, Span::from_micros(1)),
+                    Change::Lag(way, Span::ZERO),
+                ]
+            },
+            |way| {
+                [
+                    Change::Connects(way, Connects::Hang),
+                    Change::Connects(way, Connects::Work),
+                ]
+            },
+            |way| [Change::Damage(way, 1), Change::Damage(way, 0)],
+            |way| [Change::Buffer(way, 1), Change::Buffer(way, 0)],
+        ];
+        for case in cases {
+            for from in 0..HOSTS {
+                for to in (0..HOSTS).filter(|to| *to != from) {
+                    let [begin, end] = case(way(from, to, false));
+                    let mut trouble = Trouble::new(usize::from(HOSTS));
+                    trouble.change(at(100), &begin);
+                    assert_eq!(told(&trouble), both(from, to, 10_000), "{begin:?}");
+                    trouble.change(at(200), &end);
+                    assert_eq!(told(&trouble), both(from, to, 200), "{begin:?}");
+                    // One direction at a time, or both at once.
+                    trouble.change(at(300), &case(way(from, to, true))[0]);
+                    trouble.change(at(400), &end);
+                    assert_eq!(told(&trouble), both(from, to, 10_000), "{begin:?}");
+                    trouble.change(at(500), &case(way(to, from, false))[1]);
+                    assert_eq!(told(&trouble), both(from, to, 500), "{begin:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_is_trouble_of_its_two_hosts_and_no_others() {
+        for one in 0..HOSTS {
+            for other in (0..HOSTS).filter(|other| *other != one) {
+                let mut trouble = Trouble::new(usize::from(HOSTS));
+                trouble.loss(Host(one), Host(other), at(100));
+                assert_eq!(told(&trouble), both(one, other, 100));
+            }
+        }
+    }
+
+    #[test]
+    fn what_broke_during_a_pause_is_noticed_by_a_silence_that_begins_at_its_end() {
+        for (moment, until) in [(999, 4000), (1000, 5000), (1001, 5000)] {
+            for host in [1, 2] {
+                let mut trouble = Trouble::new(usize::from(HOSTS));
+                let reset = Change::Reset(way(1, 2, false));
+                if moment < 1000 {
+                    trouble.change(at(moment), &reset);
+                }
+                trouble.paused(Host(host), at(1000), true);
+                if moment >= 1000 {
+                    trouble.change(at(moment), &reset);
+                }
+                trouble.paused(Host(host), at(4000), false);
+                let pair = trouble.between(Host(1), Host(2), at(10_000));
+                assert_eq!(pair, at(until), "{moment} {host}");
+                // Of the other pairs only the host's own pause.
+                for (a, b, until) in told(&trouble) {
+                    if (a.min(b), a.max(b)) != (1, 2) {
+                        assert!((a == host || b == host) && until == 4000, "{a} {b} {until}");
+                    }
+                }
+            }
+        }
+        // A pause of a third host is nothing to them.
+        let mut trouble = Trouble::new(usize::from(HOSTS));
+        for host in [0, 3] {
+            trouble.paused(Host(host), at(1000), true);
+            trouble.change(at(1500), &Change::Reset(way(1, 2, true)));
+            trouble.paused(Host(host), at(4000), false);
+        }
+        assert_eq!(trouble.between(Host(1), Host(2), at(10_000)), at(2500));
+    }
+}
