@@ -101,14 +101,14 @@ fn judged(plan: &Plan, tale: &Tale) -> Option<Objection> {
 
 /// What the judge of one plan says of the run of another.
 fn judged_by(judges: &Plan, plan: &Plan, tale: &Tale) -> Option<Objection> {
-    let setup = Setup::of(plan).expect("a plan for a grid");
+    let setup = |plan| Setup::of(plan).expect("a plan for a grid");
     let teller = Teller {
-        judge: Judge::new(judges, setup.clone()),
+        judge: Judge::new(judges, setup(judges)),
         tale,
         known: Known::default(),
         recorder: Recorder::default(),
     };
-    let outcome = run(&Grid::new(setup, server), plan, teller);
+    let outcome = run(&Grid::new(setup(plan), server), plan, teller);
     let violation = outcome.violation?;
     let records = outcome.observer.recorder.records;
     let event = |step: &u64| {
@@ -363,6 +363,16 @@ fn a_reply_that_is_not_what_was_asked_for_is_found() {
             &["server0 received: alive\\n", "server0 sent: alive 0,1\\n"],
         ),
         case(
+            full_log(&[(2000, A, "get\n")]),
+            sent("messages hello\n", b"error no\n"),
+            REPLIES,
+            "server 0.0 answered \"error no\" to Get",
+            &[
+                "server0 received: get\\n",
+                "server0 sent: messages hello\\n",
+            ],
+        ),
+        case(
             get(),
             sent("messages \n", b""),
             BOUNDS,
@@ -370,6 +380,63 @@ fn a_reply_that_is_not_what_was_asked_for_is_found() {
             &["server0 received: get\\n", "plan over: the end of the plan"],
         ),
     ]);
+}
+
+/// A log that one word fills, and one word more.
+fn full_log(lines: &[(u64, Client, &str)]) -> Plan {
+    let before = [(500, A, "broadcast hello\n"), (600, A, "broadcast !\n")];
+    let mut plan = grid(&[&before, lines].concat());
+    plan.notes.insert("log".into(), "5".into());
+    plan
+}
+
+#[test]
+fn an_answer_to_alive_is_ids_of_the_grid_ascending() {
+    for ids in [
+        "0,2", "1,0", "0,0", "0,1,1", "00,1", "0,", "", ",0", "0 1", "x", "-1",
+    ] {
+        let reply: &'static [u8] = format!("alive {ids}\n").leak().as_bytes();
+        let said = judged(&grid(&[(1000, A, "alive\n")]), &sent("alive 0,1\n", reply));
+        let text = format!("server 0.0 answered alive {ids:?}: not ids, ascending");
+        let events = ["server0 received: alive\\n", "server0 sent: alive 0,1\\n"];
+        let events = events.map(str::to_owned).to_vec();
+        assert_eq!(said, Some((REPLIES, text, events)));
+    }
+}
+
+#[test]
+fn a_broadcast_is_refused_only_where_it_does_not_fit_the_log() {
+    let log = |bytes: u64| {
+        let mut plan = grid(&[(1000, A, "broadcast hello\n")]);
+        plan.notes.insert("log".into(), bytes.to_string());
+        plan
+    };
+    assert_eq!(judged(&log(4), &truth()), None);
+    let (property, text, _) = judged_by(&log(5), &log(4), &truth()).expect("it would fit");
+    assert_eq!(property, OWN);
+    assert!(
+        text.starts_with("server 0.0 refused a broadcast: \"error "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_peer_that_takes_its_bytes_is_owed_none_of_them() {
+    let line: &'static str = format!("broadcast {}\n", "x".repeat(1000)).leak();
+    let lines: Vec<_> = (10..40).map(|n| (100 * n, A, line)).collect();
+    let mut plan = grid(&lines);
+    plan.notes.insert("text".into(), "1000".into());
+    plan.notes.insert("high-water".into(), "2000".into());
+    plan.notes.insert("lag".into(), "4000".into());
+    assert_eq!(judged(&plan, &truth()), None);
+    // What the transport took is kept from the judge.
+    let untaken: Tale = Box::new(|_, fact, tell| match fact {
+        Fact::Sent { .. } => Ok(()),
+        fact => tell(fact),
+    });
+    let (property, text, _) = judged(&plan, &untaken).expect("nothing was taken");
+    assert_eq!(property, BOUNDS);
+    assert_eq!(text, "server 0.0 owes a peer 6042 bytes, more than 6024");
 }
 
 #[test]

@@ -37,8 +37,6 @@ pub(super) struct Life {
     pub(super) alive: Vec<u64>,
     /// Links of its masters that are open.
     pub(super) masters: Vec<usize>,
-    /// The master that was last read from.
-    pub(super) reading: Option<usize>,
     /// Broadcasts that were taken for another master's with the same text, and not made up for:
     /// each comes yet, from that master.
     pub(super) mixed_up: Vec<Box<str>>,
@@ -66,7 +64,6 @@ impl Life {
             up: vec![None; hosts],
             alive: vec![1 << who.host.index()],
             masters: Vec::new(),
-            reading: None,
             mixed_up: Vec::new(),
             leaving: false,
             log_was_full: false,

@@ -43,7 +43,6 @@ pub(super) enum Told {
 /// A master's connection to one life.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Master {
-    pub(super) open: bool,
     /// Its lines so far, the unfinished one.
     said: Vec<u8>,
     skipping: bool,
@@ -98,13 +97,6 @@ fn understand(line: &[u8], text_limit: usize) -> Ask {
 }
 
 impl Master {
-    pub(super) fn opened() -> Self {
-        Self {
-            open: true,
-            ..Self::default()
-        }
-    }
-
     /// Takes bytes that the server was handed; gives what they ask for.
     pub(super) fn say(&mut self, bytes: &[u8], text_limit: usize) -> Vec<Ask> {
         let longest = b"broadcast ".len() + text_limit + SLACK;

@@ -65,6 +65,11 @@ pub struct Judge {
     sometimes: Sometimes,
 }
 
+/// Whether more than `span` went by since a moment.
+fn past(since: Time, span: Span, now: Time) -> bool {
+    since + span < now
+}
+
 /// Says what broke; the steps are put in order.
 fn broken<T>(
     property: &'static str,
@@ -175,18 +180,13 @@ impl Judge {
             self.sometimes.hit(cases::ENDED);
         }
         let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
-        let masters = std::mem::take(&mut life.masters);
+        life.masters.clear();
         for link in sessions {
             for side in &mut self.links[link].sides {
                 if side.who == Some(who) {
                     side.closed = true;
                     side.up = false;
                 }
-            }
-        }
-        for link in masters {
-            if let Some(master) = &mut self.links[link].master {
-                master.open = false;
             }
         }
     }
@@ -365,7 +365,6 @@ impl<M: Chat> Observer<M> for Judge {
                         side.closed = true;
                     }
                 }
-                self.master_gone(*link);
             }
             Fact::ClientSaid {
                 client: _,
@@ -377,17 +376,28 @@ impl<M: Chat> Observer<M> for Judge {
                 held.said = offset + bytes.len() as u64;
                 held.said_at = now;
             }
-            Fact::ClientLost { link, .. } | Fact::ClientLeft { link, .. } => {
-                self.master_gone(*link);
-            }
             Fact::Opened { door: None, .. }
             | Fact::DialFailed { .. }
             | Fact::TurnedAway { .. }
             | Fact::Lost { .. }
             | Fact::ClientOpened { .. }
-            | Fact::ClientHeard { .. } => {}
+            | Fact::ClientHeard { .. }
+            | Fact::ClientLost { .. }
+            | Fact::ClientLeft { .. } => {}
             Fact::Over => return self.over(scene),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_past_with_the_first_microsecond_more() {
+        let since = Time::from_micros(700);
+        let now = |micros| past(since, Span::from_micros(30), Time::from_micros(micros));
+        assert_eq!([729, 730, 731].map(now), [false, false, true]);
     }
 }

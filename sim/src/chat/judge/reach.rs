@@ -4,10 +4,10 @@ use super::life::Link;
 use super::master::Told;
 use super::{
     ACCURACY, AFTERMATH, BOUNDS, COMPLETENESS, Chat, Judge, Judgement, NOTICE, REUNION, Scene,
-    broken, cases,
+    broken, cases, past,
 };
 use crate::names::{Host, Who};
-use chatroom_core::{Conn, Time, Why};
+use chatroom_core::{Conn, Gauges, Limits, Time, Why};
 
 /// Bytes that a server keeps of its broadcasts beyond what is owed: it frees them by the block.
 const BLOCK: u64 = 64 << 10;
@@ -96,7 +96,11 @@ impl Judge {
         self.damaged
             || gone(other)
             || gone(who)
-            || self.trouble.between(who.host, other.host, now) + AFTERMATH >= now
+            || !past(
+                self.trouble.between(who.host, other.host, now),
+                AFTERMATH,
+                now,
+            )
     }
 
     /// A life is not up for another one any more.
@@ -200,7 +204,7 @@ impl Judge {
         let Some(other) = held.sides[1 - side].who.or(there.map(|life| life.who)) else {
             return Ok(());
         };
-        let young = |who: Who| self.life(who).began + AFTERMATH >= now;
+        let young = |who: Who| !past(self.life(who).began, AFTERMATH, now);
         let late = self.excused(now, who, other) || young(who) || young(other);
         let right = if why.is_fault() {
             self.trouble.loss(who.host, other.host, now);
@@ -220,7 +224,7 @@ impl Judge {
     fn in_time(&self, now: Time, step: u64, who: Who, link: usize, side: usize) -> Judgement {
         let ours = &self.links[link].sides[side];
         let since = ours.heard.max(self.life(who).resumed);
-        if now > since + NOTICE {
+        if past(since, NOTICE, now) {
             let text = format!(
                 "server {who} heard nothing from {} since {}, and it was up until {now}",
                 self.links[link].sides[1 - side]
@@ -265,7 +269,7 @@ impl Judge {
         let (a, b) = (one.who, other.who);
         let able = one.began.max(other.began);
         let able = able.max(self.trouble.between(a.host, b.host, now));
-        if now <= able + REUNION {
+        if !past(able, REUNION, now) {
             return Ok(());
         }
         let whole = |link: &Link| link.sides.iter().all(|side| side.up);
@@ -337,36 +341,112 @@ impl Judge {
             return Ok(());
         };
         let gauges = machine.gauges();
-        let l = &self.limits;
-        let masters = gauges.masters as u64;
-        let owed = masters * (l.replies as u64 + l.watch as u64 + gauges.log_bytes + REPLY);
-        for (name, value, most) in [
-            (
-                "links without a name",
-                gauges.nameless as u64,
-                l.nameless as u64,
-            ),
-            ("masters", masters, l.masters as u64),
-            ("bytes of log", gauges.log_bytes, l.log),
-            (
-                "bytes kept for a slow peer",
-                gauges.lag_bytes,
-                l.lag as u64 + BLOCK,
-            ),
-            ("bytes owed to masters", gauges.owed_bytes, owed),
-            ("peers", gauges.peers as u64, self.hosts as u64 - 1),
-        ] {
-            if value > most {
-                let text = format!("server {host} has {value} {name}, more than {most}");
-                return broken(BOUNDS, text, &[scene.step]);
-            }
+        if let Some((name, value, most)) = excess(&gauges, &self.limits, self.hosts) {
+            let text = format!("server {host} has {value} {name}, more than {most}");
+            return broken(BOUNDS, text, &[scene.step]);
         }
-        if gauges.lag_bytes > l.high_water as u64 {
-            self.sometimes.hit(cases::CONGESTED);
-        }
-        if gauges.owed_bytes > l.replies as u64 {
-            self.sometimes.hit(cases::STUFFED);
+        for case in full(&gauges, &self.limits) {
+            self.sometimes.hit(case);
         }
         Ok(())
+    }
+}
+
+/// The first thing that a server has more of than it may: its name, how much, and what it may.
+fn excess(gauges: &Gauges, limits: &Limits, hosts: usize) -> Option<(&'static str, u64, u64)> {
+    let masters = gauges.masters as u64;
+    let reply = gauges.log_bytes + REPLY;
+    let things = [
+        (
+            "links without a name",
+            gauges.nameless as u64,
+            limits.nameless as u64,
+        ),
+        ("masters", masters, limits.masters as u64),
+        ("bytes of log", gauges.log_bytes, limits.log),
+        (
+            "bytes kept for a slow peer",
+            gauges.lag_bytes,
+            limits.lag as u64 + BLOCK,
+        ),
+        (
+            "bytes owed to masters",
+            gauges.owed_bytes,
+            masters * (limits.replies as u64 + limits.watch as u64 + reply),
+        ),
+        ("peers", gauges.peers as u64, hosts as u64 - 1),
+    ];
+    things.into_iter().find(|(_, value, most)| value > most)
+}
+
+/// Past which of its softer limits a server is.
+fn full(gauges: &Gauges, limits: &Limits) -> impl Iterator<Item = &'static str> {
+    let congested = gauges.lag_bytes > limits.high_water as u64;
+    let stuffed = gauges.owed_bytes > limits.replies as u64;
+    let cases = [(congested, cases::CONGESTED), (stuffed, cases::STUFFED)];
+    cases
+        .into_iter()
+        .filter_map(|(so, case)| so.then_some(case))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        text: 1,
+        nameless: 2,
+        masters: 3,
+        accepts: 4,
+        high_water: 50,
+        lag: 60,
+        replies: 700,
+        watch: 8000,
+        log: 90_000,
+    };
+    /// As much as five servers with these limits may have.
+    const MOST: Gauges = Gauges {
+        peers: 4,
+        nameless: 2,
+        masters: 3,
+        log_texts: 1,
+        log_bytes: 90_000,
+        lag_bytes: 60 + BLOCK,
+        owed_bytes: 3 * (700 + 8000 + 90_000 + REPLY),
+    };
+
+    #[test]
+    fn a_server_may_have_as_much_as_its_limits_say_and_no_more() {
+        assert_eq!(excess(&MOST, &LIMITS, 5), None);
+        let more: [(&str, fn(&mut Gauges)); 6] = [
+            ("links without a name", |gauges| gauges.nameless += 1),
+            ("bytes of log", |gauges| gauges.log_bytes += 1),
+            ("bytes kept for a slow peer", |gauges| gauges.lag_bytes += 1),
+            ("bytes owed to masters", |gauges| gauges.owed_bytes += 1),
+            ("peers", |gauges| gauges.peers += 1),
+            ("masters", |gauges| gauges.masters += 1),
+        ];
+        for (name, more) in more {
+            let mut gauges = MOST;
+            more(&mut gauges);
+            let excess =
+                excess(&gauges, &LIMITS, 5).map(|(name, value, most)| (name, value - most));
+            assert_eq!(excess, Some((name, 1)));
+        }
+    }
+
+    #[test]
+    fn a_server_is_past_a_softer_limit_with_the_first_byte_more() {
+        let past = |lag_bytes, owed_bytes| {
+            let gauges = Gauges {
+                lag_bytes,
+                owed_bytes,
+                ..MOST
+            };
+            full(&gauges, &LIMITS).collect::<Vec<_>>()
+        };
+        assert_eq!(past(50, 700), [""; 0]);
+        assert_eq!(past(51, 700), [cases::CONGESTED]);
+        assert_eq!(past(50, 701), [cases::STUFFED]);
     }
 }

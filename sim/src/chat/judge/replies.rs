@@ -2,7 +2,7 @@
 
 use super::master::{Ask, Asked, Master, Told};
 use super::sessions::shown;
-use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases};
+use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases, past};
 use crate::names::{Peer, Who};
 use chatroom_core::{Time, Why};
 use std::collections::VecDeque;
@@ -10,17 +10,10 @@ use std::collections::VecDeque;
 impl Judge {
     pub(super) fn master_opened(&mut self, who: Who, link: u64, peer: Peer) {
         let index = link as usize;
-        self.link(link).master = Some(Box::new(Master::opened()));
+        self.link(link).master = Some(Box::default());
         self.life_mut(who).masters.push(index);
         if let Peer::Client(client) = peer {
             self.masters.insert(client, index);
-        }
-    }
-
-    /// The master is gone; what it said before may still be on its way.
-    pub(super) fn master_gone(&mut self, link: u64) {
-        if let Some(master) = self.link(link).master.as_mut() {
-            master.open = false;
         }
     }
 
@@ -33,7 +26,6 @@ impl Judge {
         why: Why,
     ) -> Judgement {
         let count = self.life(who).masters.len();
-        self.master_gone(link as u64);
         self.life_mut(who).masters.retain(|held| *held != link);
         let right = match why {
             Why::Finished | Why::Broken | Why::Ending => true,
@@ -91,8 +83,7 @@ impl Judge {
         let Some(master) = &mut link.master else {
             return;
         };
-        let life = &mut self.lives[who.host.index()][who.life as usize];
-        life.reading = Some(index);
+        let life = &self.lives[who.host.index()][who.life as usize];
         let asks = master.say(bytes, limit);
         let spoke = asks.iter().any(|ask| matches!(ask, Ask::Broadcast(_)));
         if spoke && asks.last().is_some_and(|ask| *ask == Ask::Get) {
@@ -151,9 +142,7 @@ impl Judge {
                 found.push((*link, index));
             }
         }
-        let reading = life.reading;
-        let chosen = found.iter().find(|(link, _)| Some(*link) == reading);
-        let Some((link, index)) = chosen.or(found.first()).copied() else {
+        let Some((link, index)) = found.first().copied() else {
             let mixed_up = &mut self.life_mut(who).mixed_up;
             if let Some(index) = mixed_up.iter().position(|other| **other == *text) {
                 mixed_up.swap_remove(index);
@@ -429,9 +418,6 @@ impl Judge {
     /// No question of a master that reads is open for long, and none waits unread.
     pub(super) fn all_answered(&self, now: Time, step: u64) -> Judgement {
         for life in self.lives.iter().flatten() {
-            if life.ended.is_some() || life.leaving && !life.log_was_full {
-                continue;
-            }
             for link in &life.masters {
                 let held = &self.links[*link];
                 let Some(master) = &held.master else {
@@ -439,9 +425,9 @@ impl Judge {
                 };
                 // A server that goes on answering has not forgotten what is asked behind that.
                 let last = master.deaf_until.max(master.heard_at);
-                let settled = last + SETTLED < now && !master.deaf;
+                let settled = past(last, SETTLED, now) && !master.deaf;
                 let unread = held.said - held.handed.min(held.said);
-                if unread > 0 && settled && master.open && held.said_at + SETTLED < now {
+                if unread > 0 && settled && past(held.said_at, SETTLED, now) {
                     let text = format!(
                         "server {} leaves unread {unread} bytes that a master said until {}",
                         life.who, held.said_at
@@ -450,11 +436,10 @@ impl Judge {
                 }
                 let open = master.asked.iter().find(|asked| {
                     let quiet = asked.ask == Ask::Watch || asked.done.is_some();
-                    !quiet && asked.at + SETTLED < now
+                    !quiet && past(asked.at, SETTLED, now)
                 });
                 if let Some(asked) = open
                     && settled
-                    && master.open
                     && !master.unsure
                 {
                     let text = format!(

@@ -3,7 +3,7 @@
 use super::life::Own;
 use super::{
     EMPTY_START, FIFO, Judge, Judgement, LIVES, NO_CREATION, NO_DUPLICATION, PREFIX, SETTLED,
-    STALL, VALIDITY, broken, cases,
+    STALL, VALIDITY, broken, cases, past,
 };
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
@@ -237,16 +237,20 @@ impl Judge {
                 };
                 whole += u64::from(to.delivered > 0);
                 let due = self.life(sender).own.get((first + to.delivered) as usize);
-                let late = due.filter(|own| own.at + SETTLED < now);
+                let late = due.filter(|own| past(own.at, SETTLED, now));
                 // Much takes its time on a narrow link.
                 let more = to.within_line || to.came < from.went;
-                let moves = more && to.heard + STALL >= now;
+                let moves = more && !past(to.heard, STALL, now);
                 let beats = now.as_micros() / HEARTBEAT.as_micros() + 2;
                 if let Some(own) = late
                     && !(moves && to.came < own.end - from.base + beats * BEAT)
                     && !self.trouble.is_paused(sender.host)
                     && !self.trouble.is_paused(receiver.host)
-                    && self.trouble.between(sender.host, receiver.host, now) + SETTLED < now
+                    && past(
+                        self.trouble.between(sender.host, receiver.host, now),
+                        SETTLED,
+                        now,
+                    )
                 {
                     let text = format!(
                         "server {sender} broadcast {} at {}, the session with {receiver} stood to the end, and it did not arrive",
@@ -283,10 +287,14 @@ impl Judge {
             if let Some(due) = due
                 && from.up
                 && !from.closed
-                && due.at + STALL < now
-                && to.heard + STALL < now
+                && past(due.at, STALL, now)
+                && past(to.heard, STALL, now)
                 && !self.damaged
-                && self.trouble.between(sender.host, life.who.host, now) + SETTLED < now
+                && past(
+                    self.trouble.between(sender.host, life.who.host, now),
+                    SETTLED,
+                    now,
+                )
             {
                 let text = format!(
                     "server {sender} broadcast {} at {}, and {} has heard nothing on their session since {}",
