@@ -430,9 +430,11 @@ fn a_peer_that_takes_its_bytes_is_owed_none_of_them() {
     plan.notes.insert("lag".into(), "4000".into());
     assert_eq!(judged(&plan, &truth()), None);
     // What the transport took is kept from the judge.
-    let untaken: Tale = Box::new(|_, fact, tell| match fact {
-        Fact::Sent { .. } => Ok(()),
-        fact => tell(fact),
+    let untaken: Tale = Box::new(|_, fact, tell| {
+        if let Fact::Sent { .. } = fact {
+            return Ok(());
+        }
+        tell(fact)
     });
     let (property, text, _) = judged(&plan, &untaken).expect("nothing was taken");
     assert_eq!(property, BOUNDS);
@@ -556,6 +558,30 @@ fn a_master_is_closed_only_for_what_a_master_can_do() {
         let said = judged(&idle, &closed(why));
         assert_eq!(said, Some((BOUNDS, text, vec!["plan change: heal".into()])));
     }
+}
+
+#[test]
+fn a_life_has_no_connection_of_the_life_before() {
+    let returned = [
+        (1500, Change::Kill(Host(0), Fate::Fin)),
+        (1600, Change::Start(Host(0))),
+    ];
+    let stale: Tale = meanwhile(|known, tell| {
+        let who = Who {
+            host: Host(0),
+            life: 1,
+        };
+        let conn = known.masters[&A];
+        let why = Why::Finished;
+        note(tell, who, News::Closed { conn, why })
+    });
+    check(vec![case(
+        with(grid(&[]), &returned),
+        stale,
+        BOUNDS,
+        "server 0.1 has news of 1.0, which it never had",
+        &["plan change: heal"],
+    )]);
 }
 
 #[test]

@@ -432,6 +432,38 @@ fn the_plainest_network_is_within_bounds() {
 }
 
 #[test]
+fn a_plan_at_its_bounds_is_a_plan() {
+    let way = Way {
+        from: Host(1),
+        to: Host(0),
+        both: false,
+    };
+    let client = Client {
+        host: Host(63),
+        number: 255,
+    };
+    let longest = Span::from_micros(MAX_MOMENT);
+    let mut plan = Plan::new(0, 64, Time::from_micros(MAX_MOMENT));
+    plan.notes = (0..64)
+        .map(|key| (key.to_string(), String::new()))
+        .collect();
+    plan.notes.insert("0".to_owned(), "x".repeat(MAX_NOTE - 1));
+    for change in [
+        Change::Lag(way, longest),
+        Change::Jump(Host(0), longest),
+        Change::Damage(way, 1000),
+        Change::Buffer(way, 16_777_216),
+        Change::Drift(Host(0), -500_000),
+        Change::Drift(Host(0), 500_000),
+        Change::Say(client, vec![0xff; MAX_SAY]),
+    ] {
+        plan.push(Time::from_micros(MAX_MOMENT), change);
+    }
+    assert_eq!(plan.check(), Ok(()));
+    assert_eq!(Plan::parse(plan.to_string().as_bytes()), Ok(plan));
+}
+
+#[test]
 fn a_plan_out_of_its_bounds_is_refused_in_words() {
     let note = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let way = |to: u16| Way {

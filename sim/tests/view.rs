@@ -13,6 +13,7 @@ use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Connects, Fate, Plan, Way};
 use chatroom_sim::trace::{Lane, Record, Recorder};
 use chatroom_sim::view::{ArrowKind, Band, BandKind, Diagram, MAX_ROWS, Page, html, notices, svg};
+use std::collections::BTreeSet;
 use toy::{ECHO, Toys};
 
 const HOSTILE: &str = "</script><!--<script>alert(1)//]]>&\"'\u{202e}\u{2028}\u{ffff}\u{7}\0\\";
@@ -130,6 +131,18 @@ fn arrows(diagram: &Diagram, kind: ArrowKind) -> usize {
 
 fn count(records: &[Record], kind: &str) -> usize {
     records.iter().filter(|record| record.kind == kind).count()
+}
+
+/// How far to the right a path goes, of the text behind its `M`.
+fn way_of(path: &str) -> i64 {
+    let number = |text: &str| {
+        let digits = text.split(|c: char| !c.is_ascii_digit()).next();
+        digits
+            .and_then(|digits| digits.parse::<i64>().ok())
+            .expect("a number")
+    };
+    let (_, to) = path.split_once('L').expect("a line");
+    number(to) - number(path)
 }
 
 #[test]
@@ -400,6 +413,10 @@ fn the_picture_holds_every_record_every_arrow_and_every_death() {
     }
     let crosses = picture.matches("<path class=\"arrow lost x\"").count();
     assert_eq!(crosses, arrows(&diagram, ArrowKind::Lost));
+    // What does not arrive gets two fifths of its way, and not to the next lane.
+    let lost = picture.split("<path class=\"arrow lost\" d=\"M").skip(1);
+    let ways: BTreeSet<i64> = lost.map(way_of).collect();
+    assert_eq!(ways, [-44, -35].into());
     let deaths = picture.matches("<path class=\"dead\"").count();
     assert_eq!(deaths, count(records, "killed"));
     assert_eq!(deaths, 2);
@@ -489,6 +506,15 @@ fn a_picture_of_a_long_run_shows_what_led_to_the_violation_and_says_so() {
         records - MAX_ROWS + 1
     )));
     assert_eq!(last.matches("<circle class=\"mark\"").count(), 1);
+    // Its rows stand where those of the first one do, below a head that says what broke.
+    let rows = |picture: &str| {
+        let words = picture.split("<text class=\"words").skip(1);
+        let heights =
+            words.map(|words| words.split("y=\"").nth(1)?.split('"').next()?.parse().ok());
+        heights.collect::<Option<Vec<u32>>>().expect("each has one")
+    };
+    let lower: Vec<u32> = rows(&first).iter().map(|y| y + 38).collect();
+    assert_eq!(rows(&last), lower);
 }
 
 #[test]

@@ -368,7 +368,7 @@ impl<'a> Line<'a> {
                     Some(b't') => b'\t',
                     Some(byte @ (b'"' | b'\'' | b'\\')) => byte,
                     Some(b'x') => match (hex(source.next()), hex(source.next())) {
-                        (Some(high), Some(low)) => high << 4 | low,
+                        (Some(high), Some(low)) => high * 16 + low,
                         _ => return self.wrong("two hexadecimal digits after \\x", quoted),
                     },
                     Some(_) | None => return self.wrong("an escape after \\", quoted),
@@ -523,6 +523,12 @@ mod tests {
             r#"line 5: expected two hexadecimal digits after \x, found "\"\\xg0\"""#
         );
         assert_eq!(
+            Plan::parse(b"chatroom-plan 1\nseed 1\n# caf\xe9\n")
+                .unwrap_err()
+                .to_string(),
+            "line 3: a plan is UTF-8 text, and this line is not"
+        );
+        assert_eq!(
             Plan::parse(b"chatroom-plan 2").unwrap_err().to_string(),
             "line 1: expected \"chatroom-plan 1\", found \"chatroom-plan 2\""
         );
@@ -540,6 +546,10 @@ mod tests {
                 format!("expected a line \"{name} …\", found none")
             );
         }
+        assert_eq!(
+            said(&vec![b'#'; MAX_TEXT]),
+            "line 1: expected \"chatroom-plan 1\", found nothing"
+        );
         assert_eq!(
             said(&vec![b'\n'; MAX_TEXT + 1]),
             "a plan is at most 67108864 bytes long"
