@@ -108,7 +108,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             }
             self.transmit(link, 0, count, choice);
         }
-        if all && finish && !self.links[link].pipes[0].finished() {
+        if all && finish {
             let arrival = self.arrival(link, 0);
             self.links[link].pipes[0].finish(arrival);
             self.arm(link, 0);

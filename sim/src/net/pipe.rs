@@ -112,13 +112,8 @@ impl Pipe {
     #[inline]
     pub(crate) fn schedule(&mut self, at: u64, len: usize) {
         self.last_at = self.last_at.max(at);
-        match self.chunks.back_mut() {
-            Some(last) if last.at == self.last_at => last.len += len,
-            Some(_) | None => self.chunks.push_back(Chunk {
-                at: self.last_at,
-                len,
-            }),
-        }
+        let at = self.last_at;
+        self.chunks.push_back(Chunk { at, len });
     }
 
     /// Ends the stream after what was sent. A second end changes nothing.
@@ -127,11 +122,6 @@ impl Pipe {
         if !self.ended {
             self.fin.get_or_insert(self.last_at);
         }
-    }
-
-    /// Whether the end was sent.
-    pub(crate) const fn finished(&self) -> bool {
-        self.fin.is_some() || self.ended
     }
 
     /// Flips a bit of `len` bytes that begin `back` bytes before the end.
@@ -188,15 +178,13 @@ impl Pipe {
         self.head += count;
         self.read += count as u64;
         let mut left = count;
-        while left > 0 {
-            let Some(chunk) = self.chunks.front_mut() else {
-                return;
-            };
-            if chunk.len > left {
-                chunk.len -= left;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let taken = chunk.len.min(left);
+            chunk.len -= taken;
+            left -= taken;
+            if chunk.len > 0 {
                 return;
             }
-            left -= chunk.len;
             self.chunks.pop_front();
         }
     }
@@ -229,6 +217,33 @@ impl Pipe {
         match self.chunks.front_mut() {
             Some(chunk) => chunk.at = chunk.at.max(at),
             None => self.fin = self.fin.map(|fin| fin.max(at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_let_go_when_it_is_much_and_the_greater_part() {
+        for (sent, read, kept) in [
+            (8192, 4096, true),
+            (8191, 4096, false),
+            (6000, 4095, true),
+            (6000, 4096, false),
+            (10, 10, false),
+        ] {
+            let mut pipe = Pipe::new();
+            pipe.append(&vec![1; sent]);
+            pipe.schedule(0, sent);
+            pipe.consume(read);
+            pipe.append(&[2]);
+            let head = if kept { read } else { 0 };
+            assert_eq!(pipe.head, head, "{sent} {read}");
+            let left = pipe.front(sent - read + 1);
+            assert_eq!(left[..sent - read], vec![1; sent - read]);
+            assert_eq!(left.last(), Some(&2));
         }
     }
 }

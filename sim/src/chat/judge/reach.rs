@@ -415,10 +415,12 @@ mod tests {
         owed_bytes: 3 * (700 + 8000 + 90_000 + REPLY),
     };
 
+    type More = fn(&mut Gauges);
+
     #[test]
     fn a_server_may_have_as_much_as_its_limits_say_and_no_more() {
         assert_eq!(excess(&MOST, &LIMITS, 5), None);
-        let more: [(&str, fn(&mut Gauges)); 6] = [
+        let more: [(&str, More); 6] = [
             ("links without a name", |gauges| gauges.nameless += 1),
             ("bytes of log", |gauges| gauges.log_bytes += 1),
             ("bytes kept for a slow peer", |gauges| gauges.lag_bytes += 1),
