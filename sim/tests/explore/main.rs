@@ -15,6 +15,7 @@ use chatroom_sim::plan::{MAX_NOTE, Plan};
 use chatroom_sim::trace::{Format, Lane, Record};
 use committed::compare;
 use mutant::{Fault, Mutant};
+use std::iter;
 
 const ALL: Limit = Limit {
     states: usize::MAX,
@@ -49,8 +50,9 @@ fn search<M: Explorable>(
     explore(make, bounds, reduction, ALL, &mut |_| ())
 }
 
-/// Searches both ways and compares all that must agree.
-fn agree(bounds: &Bounds) -> (Report, Report) {
+/// Searches both ways and compares all that must agree: among it how many states there are, at
+/// rest and final, and their depth.
+fn agree(bounds: &Bounds, [states, rests, finals, depth]: [u64; 4]) -> (Report, Report) {
     let (reduced, found) = search(server, bounds, Reduction::SleepSets);
     assert_eq!(found, None, "{bounds:?}");
     let (full, found) = search(server, bounds, Reduction::None);
@@ -61,14 +63,19 @@ fn agree(bounds: &Bounds) -> (Report, Report) {
         (r.states, r.rests, r.finals, r.depth, digests)
     };
     assert_eq!(saw(&reduced), saw(&full), "{bounds:?}");
+    let digests = (full.digest, full.finals_digest);
+    assert_eq!(
+        saw(&full),
+        (states, rests, finals, depth, digests),
+        "{bounds:?}"
+    );
     (reduced, full)
 }
 
 #[test]
 fn two_servers_a_message_and_a_crash_hold_in_every_state_reduced_or_not() {
-    let (reduced, full) = agree(&bounds(2, 1, 1, 1, 0));
-    assert!(reduced.states > 100 && reduced.finals > 10, "{reduced:?}");
-    assert!(reduced.transitions < full.transitions);
+    let (reduced, full) = agree(&bounds(2, 1, 1, 1, 0), [244, 58, 38, 12]);
+    assert_eq!((reduced.transitions, full.transitions), (269, 327));
 }
 
 #[test]
@@ -77,17 +84,25 @@ fn the_reduction_loses_no_state_with_losses_three_servers_or_a_start_from_nothin
         start: Start::Down,
         ..bounds(2, 1, 1, 1, 0)
     };
-    for bounds in [
-        bounds(2, 2, 0, 0, 1),
-        bounds(2, 1, 2, 1, 0),
-        bounds(3, 1, 1, 0, 0),
-        bounds(3, 2, 0, 0, 0),
-        bounds(3, 1, 1, 1, 0),
-        bounds(2, 1, 1, 1, 1),
-        down,
+    for (bounds, found, transitions) in [
+        (bounds(2, 2, 0, 0, 1), [933, 203, 164, 12], [1170, 1397]),
+        (bounds(2, 1, 2, 1, 0), [1054, 300, 194, 17], [1389, 1629]),
+        (bounds(3, 1, 1, 0, 0), [879, 72, 65, 12], [960, 1646]),
+        (bounds(3, 2, 0, 0, 0), [160, 25, 21, 6], [174, 273]),
+        (bounds(3, 1, 1, 1, 0), [15885, 646, 551, 21], [22237, 34052]),
+        (
+            bounds(2, 1, 1, 1, 1),
+            [14975, 2974, 2489, 25],
+            [18844, 22717],
+        ),
+        (down, [2799, 608, 437, 22], [3421, 4197]),
     ] {
-        let (reduced, full) = agree(&bounds);
-        assert!(reduced.transitions <= full.transitions, "{bounds:?}");
+        let (reduced, full) = agree(&bounds, found);
+        assert_eq!(
+            [reduced, full].map(|report| report.transitions),
+            transitions,
+            "{bounds:?}"
+        );
     }
 }
 
@@ -100,7 +115,10 @@ fn a_limit_ends_a_search_that_then_does_not_claim_to_be_complete() {
     let bounds = bounds(2, 1, 1, 1, 0);
     let (report, found) = explore(server, &bounds, Reduction::None, limit, &mut |_| ());
     assert_eq!(found, None);
-    assert!(!report.exhausted && report.states < 100, "{report:?}");
+    assert!(
+        !report.exhausted && (50..100).contains(&report.states),
+        "{report:?}"
+    );
 }
 
 /// A path written as a plan's text and read back.
@@ -522,29 +540,33 @@ fn the_traces_of_paths_are_those_taken_down() {
         Reduction::SleepSets,
     );
     let found = found.expect("it is caught");
-    let broken = bounds(3, 3, 0, 0, 2);
-    let steps = [
-        Step::Broadcast(0),
-        Step::Broadcast(1),
-        Step::Broadcast(0),
-        Step::Deliver(link(0), 1),
-        Step::Break(link(0)),
-        Step::Deliver(link(0), 0),
-        Step::Tear(link(0), 0),
-        Step::Deliver(link(0), 1),
-        Step::Tick(1),
-        Step::Dialled(link(1)),
-        Step::Deliver(link(1), 1),
-        Step::Deliver(link(1), 1),
-        Step::Deliver(link(1), 0),
-        Step::Break(link(1)),
-    ];
-    let walked = [
-        walk(Mutant::make(Fault::ResendsLog), &resent, &found.steps),
-        walk(server, &broken, &steps),
-    ];
-    let text: String = walked
-        .iter()
+    // Links break while much is in flight; a server dies twice.
+    let broken = (
+        bounds(3, 3, 0, 0, 2),
+        "broadcast 0, broadcast 1, broadcast 0, deliver 1>0#0 to 0, break 1>0#0, deliver \
+         1>0#0 to 1, tear 1>0#0 to 1, deliver 1>0#0 to 0, tick 1, dialled 1>0#1, deliver \
+         1>0#1 to 0, deliver 1>0#1 to 0, deliver 1>0#1 to 1, break 1>0#1",
+    );
+    let twice = (
+        bounds(3, 5, 2, 1, 1),
+        "broadcast 2, deliver 2>0#0 to 0, deliver 2>1#0 to 1, crash 2, deliver 2>1#0 to 1, \
+         broadcast 1, start 2, dialled 2>0#1, dialled 2>1#1, deliver 2>0#1 to 0, deliver \
+         2>0#0 to 0, deliver 2>0#1 to 0, deliver 2>0#1 to 2, deliver 2>1#1 to 1, deliver \
+         2>1#1 to 1, deliver 2>1#1 to 2, broadcast 2, broadcast 2, deliver 2>0#1 to 0, \
+         deliver 2>0#1 to 0, break 1>0#0, deliver 1>0#0 to 1, deliver 2>1#1 to 1, crash 2, \
+         tear 2>1#1 to 1, deliver 1>0#0 to 0, deliver 1>0#0 to 0, deliver 2>0#1 to 0, tick 1, \
+         dialled 1>0#1, deliver 1>0#1 to 0, deliver 1>0#1 to 0, deliver 1>0#1 to 1, broadcast \
+         0, deliver 1>0#1 to 1",
+    );
+    let by_hand = [broken, twice].map(|(bounds, path)| {
+        let steps: Result<Vec<Step>, _> = path.split(", ").map(str::parse).collect();
+        let walked = walk(server, &bounds, &steps.expect("steps"));
+        assert_eq!((&walked.violation, walked.stopped), (&None, None));
+        walked
+    });
+    let found = walk(Mutant::make(Fault::ResendsLog), &resent, &found.steps);
+    let text: String = iter::once(&found)
+        .chain(&by_hand)
         .map(|walked| {
             let trace = walked.recorder.write(Format::Text);
             format!("{}\n\n{trace}\n", walked.lines.join("\n"))
