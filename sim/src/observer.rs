@@ -139,8 +139,6 @@ pub enum Fact<'a, N> {
         /// The other side. The host that a dialler reached may have a new life before it accepts,
         /// but then the connection breaks.
         peer: Peer,
-        /// The other side's name for the connection, as far as it has one yet.
-        peer_conn: Option<Conn>,
         /// Where it was accepted; `None` on the dialler's side.
         door: Option<Door>,
     },

@@ -48,11 +48,7 @@ pub(super) fn text(choice: Choice, limit: usize) -> String {
     } else {
         // The very longest, or one byte less.
         let longest = (limit as u64).min(6_000);
-        filled(
-            choice,
-            longest - choice.on("less").below(2).min(longest - 1),
-            limit,
-        )
+        filled(choice, longest - choice.on("less").below(2), limit)
     };
     if text.len() > limit {
         "y".to_owned()

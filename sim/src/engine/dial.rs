@@ -195,18 +195,16 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         let who = self.who(host);
         let held = &mut self.links[link];
         held.sides[0].state = State::Live;
-        let other = &held.sides[1];
         let fact = Fact::Opened {
             who,
             conn: slot.conn,
             link: held.serial,
-            peer: other.peer,
-            peer_conn: (other.state == State::Live).then_some(other.conn),
+            peer: held.sides[1].peer,
             door: None,
         };
         self.watch.see(self.now, &self.machines, &fact)?;
         self.report_dial(host, slot.conn, Dialled::Connected)?;
-        if self.hosts[host].slot(slot.conn).is_some() && self.hosts[host].awake() {
+        if self.hosts[host].slot(slot.conn).is_some() {
             self.arm(link, 1);
             self.pump(host, slot)?;
             self.drain(host)?;
@@ -283,12 +281,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             return Ok(());
         }
         self.links[link].sides[1].state = State::Queued;
-        let generation = self.links[link].generation;
         let door = self.links[link].door;
-        self.hosts[host]
-            .door(door)
-            .queue
-            .push_back((link, generation));
+        self.hosts[host].door(door).queue.push_back(link);
         self.accept_all(host, door)
     }
 
@@ -300,8 +294,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
     /// Hands all that wait at an open door to a machine that is awake.
     pub(super) fn accept_all(&mut self, host: usize, door: Door) -> Flow {
         while self.hosts[host].awake() && !self.hosts[host].door(door).shut {
-            let Some((link, generation)) = self.hosts[host].door(door).queue.front().copied()
-            else {
+            let Some(link) = self.hosts[host].door(door).queue.front().copied() else {
                 break;
             };
             if self.hosts[host].starved {
@@ -311,10 +304,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 return self.drain(host);
             }
             self.hosts[host].door(door).queue.pop_front();
-            let held = &self.links[link];
-            if held.used && held.generation == generation && held.sides[1].state == State::Queued {
-                self.accept_one(host, door, link)?;
-            }
+            self.accept_one(host, door, link)?;
         }
         Ok(())
     }
@@ -324,7 +314,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         let Some((machine, now)) = self.call(host, "handle_accepted") else {
             return Ok(());
         };
-        let serial = match machine.handle_accepted(now, door) {
+        match machine.handle_accepted(now, door) {
             Ok(conn) => {
                 self.bind(
                     host,
@@ -337,20 +327,14 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 let held = &mut self.links[link];
                 held.sides[1].conn = conn;
                 held.sides[1].state = State::Live;
-                let dialler = &held.sides[0];
                 let fact = Fact::Opened {
                     who,
                     conn,
                     link: held.serial,
-                    peer: dialler.peer,
-                    peer_conn: match dialler.peer {
-                        Peer::Host(_) => Some(dialler.conn),
-                        Peer::Client(_) => None,
-                    },
+                    peer: held.sides[0].peer,
                     door: Some(door),
                 };
                 self.watch.see(self.now, &self.machines, &fact)?;
-                held.serial
             }
             Err(_) => {
                 let fact = Fact::TurnedAway {
@@ -362,11 +346,11 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 self.drop_side(link, 1);
                 return self.drain(host);
             }
-        };
+        }
         self.drain(host)?;
-        let held = &self.links[link];
-        if held.used && held.serial == serial && held.sides[1].state == State::Live {
-            if held.sides[1].broken {
+        let side = &self.links[link].sides[1];
+        if side.state == State::Live {
+            if side.broken {
                 return self.break_off(link, 1);
             }
             self.arm(link, 0);

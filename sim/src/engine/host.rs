@@ -23,8 +23,8 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct DoorState {
     pub(super) shut: bool,
-    /// Links that wait to be accepted, with their generations.
-    pub(super) queue: VecDeque<(usize, u32)>,
+    /// Links that wait to be accepted.
+    pub(super) queue: VecDeque<usize>,
 }
 
 /// A host, apart from its machine.
@@ -215,10 +215,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         for slot in slots.into_iter().flatten() {
             self.leave_behind(slot.link, slot.side, how);
         }
-        for (link, generation) in queued {
-            if self.links[link].used && self.links[link].generation == generation {
-                self.leave_behind(link, 1, how);
-            }
+        for link in queued {
+            self.leave_behind(link, 1, how);
         }
         self.machines[host] = None;
         self.watch
@@ -495,7 +493,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         for slot in slots {
             self.catch_up(host, slot)?;
         }
-        if !self.hosts[host].awake() || self.who(host) != who {
+        if !self.hosts[host].awake() {
             return Ok(());
         }
         if self.hosts[host].stop {
@@ -510,9 +508,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
     /// A side of a host that was paused: what its kernel knows, its machine is told.
     fn catch_up(&mut self, host: usize, slot: Slot) -> Flow {
         let current = self.hosts[host].slot(slot.conn);
-        if !self.hosts[host].awake()
-            || current.is_none_or(|now| (now.link, now.side) != (slot.link, slot.side))
-        {
+        if current.is_none_or(|now| now.link != slot.link) {
             return Ok(());
         }
         let side = &self.links[slot.link].sides[slot.side];
@@ -529,11 +525,11 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         }
         self.receive(host, slot)?;
         match self.hosts[host].slot(slot.conn) {
-            Some(slot) if self.hosts[host].awake() => {
+            Some(slot) => {
                 self.pump(host, slot)?;
                 self.drain(host)
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -568,7 +564,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             Peer::Host(who) => {
                 let host = who.host.index();
                 let slot = self.hosts[host].slot(held.conn)?;
-                (slot.link == link && slot.side == side).then_some((host, slot))
+                (slot.link == link).then_some((host, slot))
             }
             Peer::Client(_) => None,
         }

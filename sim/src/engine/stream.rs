@@ -89,7 +89,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             return;
         }
         let mut pieces = 1;
-        if count > 1 && choice.at(SPLIT).chance(self.plan.net.split) {
+        if choice.at(SPLIT).chance(self.plan.net.split) {
             pieces = choice.at(PIECES).between(2, 4);
         }
         let damage = self.way(link, side).map_or(0, |way| way.damage);
@@ -107,7 +107,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             let at = self.flight(link, side, choice.at(PIECE + piece));
             let pipe = &mut self.links[link].pipes[side];
             let harm = choice.at(DAMAGE + piece);
-            if damage > 0 && harm.chance(damage) {
+            if harm.chance(damage) {
                 pipe.damage(left, len, harm.at(0));
             }
             pipe.schedule(at, len);
@@ -145,17 +145,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
 
     /// Something that `side` sent arrives.
     pub(super) fn arrive(&mut self, link: usize, side: usize) -> Flow {
-        let now = self.now;
-        let pipe = &mut self.links[link].pipes[side];
-        pipe.armed = false;
-        match pipe.next_at() {
-            None => return Ok(()),
-            Some(at) if at > now => {
-                self.arm(link, side);
-                return Ok(());
-            }
-            Some(_) => {}
-        }
+        self.links[link].pipes[side].armed = false;
         if self.blocked(link, side) {
             return Ok(());
         }
@@ -202,9 +192,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         let limit = self.plan.net.read as usize;
         loop {
             let held = &self.links[link];
-            if !held.used
-                || held.serial != serial
-                || held.sides[side].state != State::Live
+            if held.sides[side].state != State::Live
                 || !held.sides[side].reading
                 || !self.hosts[host].awake()
                 || self.blocked(link, 1 - side)
@@ -413,11 +401,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             return Ok(());
         };
         self.receive(host, slot)?;
-        let current = self.hosts[host].slot(slot.conn);
-        if current.is_some_and(|now| now.link == link && now.side == side)
-            && self.hosts[host].awake()
-            && self.links[link].sides[side].state == State::Live
-        {
+        if self.links[link].sides[side].state == State::Live {
             self.tell_lost(host, slot, Loss::Broken)?;
         }
         Ok(())

@@ -50,19 +50,19 @@ impl Digest {
         match peer {
             Peer::Host(who) => Self::who(*who),
             Peer::Client(client) => {
-                1 << 63 | u64::from(client.host.0) << 8 | u64::from(client.number)
+                (1 << 63) + (u64::from(client.host.0) << 8) + u64::from(client.number)
             }
         }
     }
 
     #[inline]
     fn who(who: Who) -> u64 {
-        u64::from(who.life) << 16 | u64::from(who.host.0)
+        (u64::from(who.life) << 16) + u64::from(who.host.0)
     }
 
     #[inline]
     fn conn(conn: Conn) -> u64 {
-        (conn.slot() as u64) << 32 | u64::from(conn.generation())
+        ((conn.slot() as u64) << 32) + u64::from(conn.generation())
     }
 
     /// The fact's kind, whose it is and which link it is about.
@@ -117,7 +117,6 @@ impl Digest {
                 conn,
                 link,
                 peer,
-                peer_conn: _,
                 door,
             } => {
                 self.head(9, Self::who(*who), *link);

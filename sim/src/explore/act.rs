@@ -146,7 +146,6 @@ impl<M: Explorable> State<M> {
                 conn,
                 link,
                 peer: Peer::Host(self.who(wire.to)),
-                peer_conn: None,
                 door: None,
             })?;
             Dialled::Connected
@@ -192,7 +191,7 @@ impl<M: Explorable> State<M> {
                 hold(live, conn, wire, 1);
                 let end = &mut self.link(wire).ends;
                 end[1].conn = Some(conn);
-                let (life, peer_conn) = (end[0].life.into(), end[0].conn);
+                let life = end[0].life.into();
                 let peer = Who {
                     host: Host(wire.from.into()),
                     life,
@@ -202,7 +201,6 @@ impl<M: Explorable> State<M> {
                     conn,
                     link,
                     peer: Peer::Host(peer),
-                    peer_conn,
                     door: Some(LINKS),
                 })?;
             }
@@ -400,7 +398,6 @@ impl<M: Explorable> State<M> {
             conn: master,
             link,
             peer: Peer::Client(client),
-            peer_conn: None,
             door: Some(MASTERS),
         })?;
         self.node(host).live = Some(Rc::new(Live {

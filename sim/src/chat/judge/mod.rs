@@ -350,7 +350,6 @@ impl<M: Chat> Observer<M> for Judge {
                 conn,
                 link,
                 peer,
-                peer_conn: _,
                 door: Some(_),
             } => {
                 self.link(*link).sides[1].who = Some(*who);
