@@ -11,6 +11,7 @@ use crate::plan::Fate;
 use chatroom_core::{
     Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Span, Time, gather,
 };
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -152,7 +153,7 @@ impl<M: Explorable> State<M> {
         } else {
             entry.close(0);
             self.dials[pair].1 = true;
-            self.live_mut(wire.from).conns.retain(|c| c.0 != conn);
+            self.live_mut(wire.from).conns.remove(&conn);
             watch.see(&Fact::DialFailed { who, conn, link })?;
             Dialled::Failed
         };
@@ -188,7 +189,7 @@ impl<M: Explorable> State<M> {
         let live = self.live_mut(host);
         match live.machine.handle_accepted(live.now, LINKS) {
             Ok(conn) => {
-                hold(live, conn, wire, 1);
+                live.conns.insert(conn, (wire, 1));
                 let end = &mut self.link(wire).ends;
                 end[1].conn = Some(conn);
                 let life = end[0].life.into();
@@ -290,7 +291,7 @@ impl<M: Explorable> State<M> {
         let peer_life = link.ends[1 - side].life;
         if loss == Loss::Broken {
             link.close(side);
-            self.live_mut(host).conns.retain(|c| c.0 != conn);
+            self.live_mut(host).conns.remove(&conn);
         }
         let gone = self.live(other).is_none() || self.node(other).life() != peer_life;
         watch.see(&Fact::Lost {
@@ -403,7 +404,7 @@ impl<M: Explorable> State<M> {
         self.node(host).live = Some(Rc::new(Live {
             machine,
             now: Time::ZERO,
-            conns: Vec::new(),
+            conns: BTreeMap::new(),
             master,
             sessions: vec![None; servers],
             reply: Vec::new(),
@@ -485,9 +486,7 @@ impl<M: Explorable> State<M> {
     }
 
     fn release(&mut self, host: u8, conn: Conn) -> Option<(Wire, usize)> {
-        let conns = &mut self.live_mut(host).conns;
-        let at = conns.iter().position(|c| c.0 == conn)?;
-        let (_, wire, side) = conns.remove(at);
+        let (wire, side) = self.live_mut(host).conns.remove(&conn)?;
         Some((wire, side.into()))
     }
 
@@ -513,7 +512,7 @@ impl<M: Explorable> State<M> {
         link.ends[0].conn = Some(conn);
         let at = self.links.partition_point(|l| l.wire < wire);
         self.links.insert(at, Rc::new(link));
-        hold(self.live_mut(host), conn, wire, 0);
+        self.live_mut(host).conns.insert(conn, (wire, 0));
         watch.see(&Fact::Dialling {
             who: self.who(host),
             conn,
@@ -536,8 +535,7 @@ impl<M: Explorable> State<M> {
         if told.is_err() {
             return self.proper(host, false);
         }
-        let found = live.conns.iter().find(|c| c.0 == conn).copied();
-        let Some((_, wire, side)) = found else {
+        let Some((wire, side)) = live.conns.get(&conn).copied() else {
             // A reply to the master: the checkers ask for themselves. Or closed since.
             return Ok(());
         };
@@ -573,8 +571,7 @@ impl<M: Explorable> State<M> {
             | News::LogFull { .. }
             | News::Ending => return,
         };
-        let found = live.conns.iter().find(|c| c.0 == *conn).copied();
-        let Some((_, wire, side)) = found else {
+        let Some((wire, side)) = live.conns.get(conn).copied() else {
             return;
         };
         let side = usize::from(side);
@@ -585,9 +582,4 @@ impl<M: Explorable> State<M> {
         end.up = true;
         end.first.get_or_insert(count);
     }
-}
-
-fn hold<M>(live: &mut Live<M>, conn: Conn, wire: Wire, side: u8) {
-    let at = live.conns.partition_point(|c| c.0 < conn);
-    live.conns.insert(at, (conn, wire, side));
 }

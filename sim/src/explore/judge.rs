@@ -3,7 +3,7 @@
 
 use super::Explorable;
 use super::act::{id_of, text_of};
-use super::state::{Id, Live, State, Tail};
+use super::state::{Id, Live, State};
 use super::step::{Step, Wire};
 use crate::chat::judge::{
     ACCURACY, COMPLETENESS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN, PREFIX,
@@ -89,10 +89,8 @@ pub(super) fn look<M: Explorable>(
     }
     let live = state.live_mut(host);
     alive(live, host)?;
-    if log.len() > known {
-        live.reply.extend_from_slice(&new);
-        live.log = log;
-    }
+    live.reply.extend_from_slice(&new);
+    live.log = log;
     Ok(())
 }
 
@@ -207,11 +205,7 @@ pub(super) fn rest<M: Explorable>(state: &State<M>, steps: &[Step]) -> Result<bo
         }
     }
     for link in &state.links {
-        let whole = |side: usize| {
-            let (end, pipe) = (&link.ends[side], &link.pipes[side]);
-            end.open && end.up && pipe.tail == Tail::Flowing
-        };
-        if !whole(0) || !whole(1) {
+        if !link.ends.iter().all(|end| end.up) {
             continue;
         }
         for side in 0..2 {

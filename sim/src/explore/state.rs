@@ -4,7 +4,7 @@
 use super::step::{Step, Wire};
 use super::{Bounds, Explorable};
 use chatroom_core::{Conn, Loss, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -22,8 +22,8 @@ pub(super) struct Live<M> {
     pub(super) machine: M,
     /// Its own clock.
     pub(super) now: Time,
-    /// Its handles that are in use, ascending by slot, with the connection and its side.
-    pub(super) conns: Vec<(Conn, Wire, u8)>,
+    /// Its handles that are in use, with the connection and its side.
+    pub(super) conns: BTreeMap<Conn, (Wire, u8)>,
     pub(super) master: Conn,
     /// By server: the connection of the session.
     pub(super) sessions: Vec<Option<Wire>>,

@@ -16,6 +16,7 @@ use chatroom_sim::trace::{Format, Lane, Record};
 use committed::compare;
 use mutant::{Fault, Mutant};
 use std::iter;
+use std::time::Duration;
 
 const ALL: Limit = Limit {
     states: usize::MAX,
@@ -113,6 +114,14 @@ fn a_limit_ends_a_search_that_then_does_not_claim_to_be_complete() {
         time: None,
     };
     let bounds = bounds(2, 1, 1, 1, 0);
+    for (seconds, exhausted) in [(0, false), (3600, true)] {
+        let limit = Limit {
+            time: Some(Duration::from_secs(seconds)),
+            ..ALL
+        };
+        let (report, _) = explore(server, &bounds, Reduction::None, limit, &mut |_| ());
+        assert_eq!(report.exhausted, exhausted, "{report:?}");
+    }
     let (report, found) = explore(server, &bounds, Reduction::None, limit, &mut |_| ());
     assert_eq!(found, None);
     assert!(
@@ -128,6 +137,8 @@ fn saved(bounds: &Bounds, steps: &[Step]) -> Path {
         steps: steps.to_vec(),
     };
     let plan = Plan::parse(path.plan().to_string().as_bytes()).expect("it is a plan");
+    let end = 1000 * (steps.len() as u64 + 1);
+    assert_eq!(plan.phases.end.as_micros(), end, "behind the last step");
     assert_eq!(Path::of(&plan).as_ref(), Ok(&Some(path)), "{plan}");
     Path::of(&plan).ok().flatten().expect("it is a path")
 }
@@ -342,6 +353,20 @@ fn what_a_server_may_do_is_not_held_against_it() {
     let told = walked.recorder.records.iter();
     let told: Vec<_> = told.filter(|r| r.kind == "turned-away").collect();
     assert!(matches!(told[..], [record] if record.text == "at door 0"));
+}
+
+#[test]
+fn what_a_master_says_is_one_stream() {
+    let walked = walk(server, &bounds(1, 12, 0, 0, 0), &[Step::Broadcast(0); 12]);
+    let said = walked.recorder.records.iter();
+    let said =
+        said.filter(|record| matches!(record.lane, Lane::Client(_)) && record.kind == "sent");
+    let ranges: Vec<(u64, u64)> = said.filter_map(|record| record.range).collect();
+    assert_eq!(ranges.len(), 12);
+    assert!(
+        ranges.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "{ranges:?}"
+    );
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Judge {
                 .position(|own| *own.text == *text)
                 .map(|place| range.start + place)
         };
-        let (property, what, place) = if let Some(place) = found(number + 1, own.len()) {
+        let (property, what, place) = if let Some(place) = found(number, own.len()) {
             let property = if dead { PREFIX } else { FIFO };
             (property, "too early", place)
         } else if let Some(place) = found(first, number) {
