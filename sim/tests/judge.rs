@@ -6,7 +6,7 @@ use chatroom_core::{ChatServer, Conn, MASTERS, News, Place, Span, Time, Why};
 use chatroom_sim::chat::judge::{
     ACCURACY, BOUNDS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN, REPLIES, VALIDITY,
 };
-use chatroom_sim::chat::{Grid, Judge, Setup, server};
+use chatroom_sim::chat::{Grid, Judge, Setup, cases, judge, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
@@ -582,6 +582,24 @@ fn a_life_has_no_connection_of_the_life_before() {
         "server 0.1 has news of 1.0, which it never had",
         &["plan change: heal"],
     )]);
+}
+
+#[test]
+fn a_server_comes_back_only_if_it_was_there_before() {
+    let comes = |changes: &[(u64, Change)]| {
+        let mut plan = with(grid(&[(1000, A, "broadcast hello\n")]), changes);
+        plan.events
+            .retain(|event| event.at > Time::ZERO || event.change != Change::Start(Host(1)));
+        let judged = judge(server, &plan).expect("a plan for a grid");
+        assert_eq!(judged.verdict.violation, None);
+        judged.verdict.sometimes.get(cases::RETURN)
+    };
+    let (start, kill) = (Change::Start(Host(1)), Change::Kill(Host(1), Fate::Fin));
+    assert_eq!(comes(&[(1500, start.clone())]), 0);
+    assert_eq!(
+        comes(&[(1500, start.clone()), (1600, kill), (1700, start)]),
+        1
+    );
 }
 
 #[test]

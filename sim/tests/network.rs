@@ -15,6 +15,7 @@ use chatroom_sim::plan::{Change, Connects, Event, Fate, Plan, Way};
 use chatroom_sim::random::Choice;
 use chatroom_sim::trace::{Lane, Recorder};
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::panic_any;
 use toy::{ECHO, Quirk, Toy, Toys};
 use transport::Transport;
@@ -523,24 +524,26 @@ fn a_dial_that_gets_no_answer_fails_at_its_last_try() {
 
 #[test]
 fn a_dial_of_a_place_where_nobody_is_fails() {
-    struct Nowhere;
+    struct Nowhere(Option<(Host, Door)>);
     impl World for Nowhere {
         type Machine = Toy;
         fn spawn(&self, birth: &Birth) -> Toy {
             Toys::default().spawn(birth)
         }
         fn route(&self, _: Host, _: Place) -> Option<(Host, Door)> {
-            None
+            self.0
         }
     }
-    let observer = (Transport::default(), Recorder::default());
-    let outcome = run(&Nowhere, &calm(1, 2, secs(1)), observer);
-    assert_eq!(outcome.violation, None);
-    let (seen, recorder) = outcome.observer;
-    assert!((8..=10).contains(&seen.failed), "{}", seen.failed);
-    assert_eq!(seen.opened, 0);
-    let mut dials = recorder.records.iter().filter(|r| r.kind == "dialling");
-    assert!(dials.all(|dial| dial.text.ends_with(" to place 0, where nobody is")));
+    for nobody in [None, Some((Host(2), Door(0)))] {
+        let observer = (Transport::default(), Recorder::default());
+        let outcome = run(&Nowhere(nobody), &calm(1, 2, secs(1)), observer);
+        assert_eq!(outcome.violation, None);
+        let (seen, recorder) = outcome.observer;
+        assert!((8..=10).contains(&seen.failed), "{}", seen.failed);
+        assert_eq!(seen.opened, 0);
+        let mut dials = recorder.records.iter().filter(|r| r.kind == "dialling");
+        assert!(dials.all(|dial| dial.text.ends_with(" to place 0, where nobody is")));
+    }
 }
 
 #[test]
@@ -562,6 +565,39 @@ fn a_deaf_client_holds_the_writer_up_and_then_hears_all() {
     let heard = watched(&plan).observer.heard;
     let all: Vec<u8> = (0..50).flat_map(|part| [part; 40]).collect();
     assert_eq!(heard[&client(0)], all);
+}
+
+#[test]
+fn what_a_dying_host_sent_to_a_client_is_heard_before_the_break() {
+    let heard = |seed| {
+        let mut plan = calm(seed, 1, secs(2));
+        plan.net.client_latency = Span::from_millis(1);
+        plan.net.client_jitter = Span::ZERO;
+        plan.push(secs(1), Change::Open(client(0), ECHO));
+        for late in [0, 100] {
+            let at = millis(1100) + Span::from_micros(late);
+            plan.push(at, Change::Say(client(0), b"hello".to_vec()));
+        }
+        // Both came, and both answers are under way: the break comes with the last that does.
+        let dies = millis(1101) + Span::from_micros(500);
+        plan.push(dies, Change::Kill(Host(0), Fate::Rst));
+        watched(&plan).observer.heard.values().map(Vec::len).sum()
+    };
+    let heard: BTreeSet<usize> = (0..200).map(heard).collect();
+    assert_eq!(heard, (0..=10).collect());
+}
+
+#[test]
+fn an_end_that_nobody_waits_for_breaks_nothing() {
+    let mut plan = calm(1, 1, secs(4));
+    plan.push(secs(1), Change::Open(client(0), ECHO));
+    plan.push(millis(1100), Change::Deaf(client(0), true));
+    plan.push(millis(1200), Change::Say(client(0), b"hello".to_vec()));
+    plan.push(secs(2), Change::Stop(Host(0)));
+    plan.push(millis(2500), Change::Finish(client(0)));
+    plan.push(secs(3), Change::Deaf(client(0), false));
+    let seen = watched(&plan).observer;
+    assert_eq!(seen.heard[&client(0)], b"hello");
 }
 
 #[test]
