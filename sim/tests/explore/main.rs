@@ -353,6 +353,12 @@ fn what_a_server_may_do_is_not_held_against_it() {
     let told = walked.recorder.records.iter();
     let told: Vec<_> = told.filter(|r| r.kind == "turned-away").collect();
     assert!(matches!(told[..], [record] if record.text == "at door 0"));
+    let finished = walked.recorder.records.iter();
+    let finished: Vec<_> = finished
+        .filter(|r| r.kind == "finished")
+        .map(|r| &r.text)
+        .collect();
+    assert_eq!(finished, ["0.0: the other side closed it"]);
 }
 
 #[test]

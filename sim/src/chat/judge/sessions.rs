@@ -226,7 +226,7 @@ impl Judge {
         let mut whole = 0;
         for link in &self.links {
             let [one, other] = &link.sides;
-            if link.master.is_some() || !one.up || !other.up || one.closed || other.closed {
+            if !one.up || !other.up {
                 continue;
             }
             for (from, to) in [(one, other), (other, one)] {
