@@ -254,8 +254,7 @@ impl<M: Explorable> State<M> {
                 }
             }
             let flows = |pipe: &Pipe| pipe.tail == Tail::Flowing;
-            let whole = link.ends.iter().all(|e| e.open) && link.pipes.iter().all(flows);
-            if self.budget.losses > 0 && whole {
+            if self.budget.losses > 0 && link.pipes.iter().all(flows) {
                 broken.push(Step::Break(wire));
             }
         }
