@@ -236,6 +236,16 @@ fn a_rest_taken_for_a_line_is_caught() {
 }
 
 #[test]
+fn a_message_that_nobody_made_yet_is_caught() {
+    caught(
+        Fault::CountsUp,
+        &bounds(2, 2, 0, 0, 0),
+        judge::NO_CREATION,
+        "server 1 has s0l0n1. in its log, which nobody broadcast",
+    );
+}
+
+#[test]
 fn a_rest_taken_for_a_line_of_the_next_life_is_caught() {
     for (fault, property, text) in [
         (

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     EndsRestBeforeNext,
     /// Does so at the next message of its peer, and takes that first.
     EndsRestBehindNext,
+    /// Takes a message for the next one of its sender.
+    CountsUp,
     /// Loses a message of a link when it has accepted another.
     LosesOfOld,
     /// Sends no messages to peers above one that it knows to be dead.
@@ -191,6 +193,10 @@ impl Mutant {
         let is_message = bytes.starts_with(b"msg ");
         if self.fault == Fault::RejectsBytes {
             return Err(Misuse::WrongState);
+        }
+        if is_message && self.fault == Fault::CountsUp {
+            let next = String::from_utf8_lossy(bytes).replace("n0.", "n1.");
+            return self.inner.handle_bytes(now, conn, next.as_bytes());
         }
         if is_message && self.old == Some(conn) {
             self.old = None;
