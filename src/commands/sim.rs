@@ -247,21 +247,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis))
 }
 
-/// What a file of a plan holds.
-enum Kept {
-    /// A run of the simulator.
-    Run,
-    /// A path that the explorer found.
-    Path(Explored),
-}
-
-fn read_plan(path: &Path) -> Result<(Plan, Kept), Failure> {
+/// A plan, and the path that it is if the explorer made it.
+fn read_plan(path: &Path) -> Result<(Plan, Option<Explored>), Failure> {
     let hint = "plans are made by `chatroom sim run --save FILE` and by failures";
     let text = fs::read(path)
         .map_err(|e| Failure::denied(format!("cannot read {}: {e}", path.display()), hint))?;
     let read = Plan::parse(&text).and_then(|plan| {
-        let kept = Explored::of(&plan)?.map_or(Kept::Run, Kept::Path);
-        Ok((plan, kept))
+        let explored = Explored::of(&plan)?;
+        Ok((plan, explored))
     });
     read.map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))
 }
@@ -388,8 +381,8 @@ impl SweepSeeds {
 
 impl Saved {
     fn replay(&self) -> Result<ExitCode, Failure> {
-        let (plan, kept) = read_plan(&self.plan)?;
-        if let Kept::Path(path) = kept {
+        let (plan, explored) = read_plan(&self.plan)?;
+        if let Some(path) = explored {
             return explore::replay(&path);
         }
         let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
@@ -416,8 +409,8 @@ impl Saved {
 
 impl Shrink {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let (plan, kept) = read_plan(&self.plan)?;
-        if let Kept::Path(_) = kept {
+        let (plan, explored) = read_plan(&self.plan)?;
+        if explored.is_some() {
             return Err(Failure::denied(
                 format!("{} is a path of the explorer", self.plan.display()),
                 "it is one of the shortest already",
@@ -512,12 +505,12 @@ impl Script {
 
 impl Trace {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let (plan, kept) = read_plan(&self.plan)?;
+        let (plan, explored) = read_plan(&self.plan)?;
         let path = self.plan.display();
         let mut notes = vec![("replay", format!("chatroom sim replay {path}"))];
-        let (recorder, violation) = match kept {
-            Kept::Run => record(server, &plan).map_err(|e| unfit(&self.plan, e))?,
-            Kept::Path(path) => {
+        let (recorder, violation) = match explored {
+            None => record(server, &plan).map_err(|e| unfit(&self.plan, e))?,
+            Some(path) => {
                 let walked = walk(server, &path.bounds, &path.steps);
                 let lines = walked.lines.iter().enumerate();
                 let steps: Vec<_> = lines

@@ -3,7 +3,7 @@
 
 use super::Profile;
 use crate::engine::Birth;
-use crate::plan::{Change, Plan, PlanError, fault};
+use crate::plan::{Change, Plan, PlanError, excerpt, fault};
 use chatroom_core::{Config, Limits, MASTERS};
 use std::str::FromStr;
 
@@ -78,10 +78,13 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
 
 fn read<T: FromStr>(plan: &Plan, key: &str, into: &mut T) -> Result<(), PlanError> {
     if let Some(value) = plan.notes.get(key) {
-        *into = value.parse().map_err(|_| PlanError {
-            line: 0,
-            text: format!("the note {key} can't be {value:?}"),
-        })?;
+        match value.parse() {
+            Ok(value) => *into = value,
+            Err(_) => {
+                let value = excerpt(value);
+                return fault(0, format!("the note {key} can't be {value:?}"));
+            }
+        }
     }
     Ok(())
 }
@@ -109,11 +112,10 @@ impl Setup {
         read(plan, "log", &mut limits.log)?;
         let mut config = Config::new(0, plan.hosts.into());
         config.limits = setup.limits.clone();
-        config.check().map_err(|error| PlanError {
-            line: 0,
-            text: format!("the notes: {error}"),
-        })?;
-        Ok(setup)
+        match config.check() {
+            Ok(()) => Ok(setup),
+            Err(error) => fault(0, format!("the notes: {error}")),
+        }
     }
 
     /// Writes it into a plan's notes: only what is not as usual.

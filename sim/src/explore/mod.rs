@@ -40,7 +40,7 @@ pub use step::{Step, Wire};
 
 use crate::chat::Chat;
 use crate::observer::{Fact, Observer, Scene, Violation};
-use crate::plan::{PlanError, fault};
+use crate::plan::{PlanError, excerpt, fault};
 use chatroom_core::{Config, Machine, Time};
 use std::fmt;
 use std::hash::Hash;
@@ -126,7 +126,8 @@ impl Bounds {
             return fault(
                 0,
                 format!(
-                    "the note explore is {text:?}, expected {:?} or the like",
+                    "the note explore is {:?}, expected {:?} or the like",
+                    excerpt(text),
                     bounds.to_string()
                 ),
             );

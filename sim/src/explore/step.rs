@@ -1,6 +1,6 @@
 //! What can happen next, and which two of these things commute.
 
-use crate::plan::{PlanError, fault};
+use crate::plan::{PlanError, wrong};
 use std::fmt;
 use std::str::FromStr;
 
@@ -41,12 +41,8 @@ impl FromStr for Wire {
         {
             return Ok(Self { from, to, number });
         }
-        wrong("a connection such as 2>0#1", text)
+        wrong(0, "a connection such as 2>0#1", text)
     }
-}
-
-fn wrong<T>(expected: &str, found: &str) -> Result<T, PlanError> {
-    fault(0, format!("expected {expected}, found {found:?}"))
 }
 
 /// One thing that happens. The order of the variants is the order in which they are tried.
@@ -104,10 +100,13 @@ impl FromStr for Step {
                 .position(|host| Some(*host) == to)
             {
                 Some(side) => Ok((wire, side as u8)),
-                None => wrong("one of the connection's two servers", text),
+                None => wrong(0, "one of the connection's two servers", text),
             }
         };
-        let host = |host: &str| host.parse().or_else(|_| wrong("a server's number", text));
+        let host = |host: &str| {
+            host.parse()
+                .or_else(|_| wrong(0, "a server's number", text))
+        };
         Ok(match words[..] {
             ["dialled", wire] => Self::Dialled(wire.parse()?),
             ["deliver", wire, "to", to] => side(wire, to).map(|(w, s)| Self::Deliver(w, s))?,
@@ -118,7 +117,13 @@ impl FromStr for Step {
             ["start", id] => Self::Start(host(id)?),
             ["crash", id] => Self::Crash(host(id)?),
             ["break", wire] => Self::Break(wire.parse()?),
-            _ => return wrong("a step such as \"crash 1\" or \"deliver 2>0#1 to 0\"", text),
+            _ => {
+                return wrong(
+                    0,
+                    "a step such as \"crash 1\" or \"deliver 2>0#1 to 0\"",
+                    text,
+                );
+            }
         })
     }
 }

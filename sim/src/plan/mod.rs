@@ -8,6 +8,7 @@ pub(crate) use limits::fault;
 pub use limits::{
     MAX_EVENTS, MAX_HOSTS, MAX_MOMENT, MAX_NOTE, MAX_NOTES, MAX_SAY, MAX_TEXT, PlanError,
 };
+pub(crate) use text::{excerpt, wrong};
 
 use crate::names::{Client, Host};
 use chatroom_core::machine::Door;

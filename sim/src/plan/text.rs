@@ -165,10 +165,7 @@ impl Plan {
         });
         match lines.next() {
             Some((_, line)) if line.trim() == HEAD => {}
-            Some((number, line)) => {
-                let found = excerpt(line);
-                return fault(number, format!("expected {HEAD:?}, found {found:?}"));
-            }
+            Some((number, line)) => return wrong(number, &format!("{HEAD:?}"), line),
             None => return fault(1, format!("expected {HEAD:?}, found nothing")),
         }
         let mut head = Head::default();
@@ -242,8 +239,7 @@ impl Head {
                 }
                 _ => {
                     let expected = "\"at\", \"seed\", \"hosts\", \"note\", a phase or a setting";
-                    let found = excerpt(word);
-                    return fault(line.number, format!("expected {expected}, found {found:?}"));
+                    return line.wrong(expected, word);
                 }
             }
         }
@@ -284,8 +280,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn wrong<T>(&self, expected: &str, found: &str) -> Result<T, PlanError> {
-        let found = excerpt(found);
-        fault(self.number, format!("expected {expected}, found {found:?}"))
+        wrong(self.number, expected, found)
     }
 
     fn word(&mut self, expected: &str) -> Result<&'a str, PlanError> {
@@ -430,8 +425,14 @@ fn hex(digit: Option<u8>) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
+/// Something else was found than what was expected.
+pub(crate) fn wrong<T>(line: usize, expected: &str, found: &str) -> Result<T, PlanError> {
+    let found = excerpt(found);
+    fault(line, format!("expected {expected}, found {found:?}"))
+}
+
 /// So much of what was found as fits into a message.
-fn excerpt(found: &str) -> &str {
+pub(crate) fn excerpt(found: &str) -> &str {
     found
         .char_indices()
         .nth(60)

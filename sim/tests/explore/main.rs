@@ -8,7 +8,8 @@ mod mutant;
 use chatroom_core::Config;
 use chatroom_sim::chat::{judge, server};
 use chatroom_sim::explore::{
-    Bounds, Explorable, Found, Limit, Path, Reduction, Report, Start, Step, Wire, explore, walk,
+    Bounds, Explorable, Found, Limit, Path, Reduction, Report, Start, Step, Walked, Wire, explore,
+    walk,
 };
 use chatroom_sim::names::Host;
 use chatroom_sim::plan::{MAX_NOTE, Plan};
@@ -385,16 +386,16 @@ fn what_a_master_says_is_one_stream() {
     );
 }
 
+/// The path to a log that is sent again, walked.
+fn resent() -> Walked {
+    let (bounds, make) = (bounds(2, 1, 1, 1, 0), Mutant::make(Fault::ResendsLog));
+    let (_, found) = search(&make, &bounds, Reduction::SleepSets);
+    walk(&make, &bounds, &found.expect("it is caught").steps)
+}
+
 #[test]
 fn a_path_is_told_and_recorded_step_by_step() {
-    let bounds = bounds(2, 1, 1, 1, 0);
-    let (_, found) = search(
-        Mutant::make(Fault::ResendsLog),
-        &bounds,
-        Reduction::SleepSets,
-    );
-    let found = found.expect("it is caught");
-    let walked = walk(Mutant::make(Fault::ResendsLog), &bounds, &found.steps);
+    let walked = resent();
     let said = |what: &str| walked.lines.iter().any(|line| line.contains(what));
     assert!(said("broadcasts \"s"), "{:?}", walked.lines);
     assert!(said("is killed"), "{:?}", walked.lines);
@@ -574,13 +575,6 @@ fn a_link_that_breaks_is_told_in_words() {
 #[test]
 fn the_traces_of_paths_are_those_taken_down() {
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/explore/paths.txt");
-    let resent = bounds(2, 1, 1, 1, 0);
-    let (_, found) = search(
-        Mutant::make(Fault::ResendsLog),
-        &resent,
-        Reduction::SleepSets,
-    );
-    let found = found.expect("it is caught");
     // Links break while much is in flight; a server dies twice.
     let broken = (
         bounds(3, 3, 0, 0, 2),
@@ -605,7 +599,7 @@ fn the_traces_of_paths_are_those_taken_down() {
         assert_eq!((&walked.violation, walked.stopped), (&None, None));
         walked
     });
-    let found = walk(Mutant::make(Fault::ResendsLog), &resent, &found.steps);
+    let found = resent();
     let text: String = iter::once(&found)
         .chain(&by_hand)
         .map(|walked| {
