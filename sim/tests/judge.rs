@@ -239,27 +239,38 @@ fn is_text(news: &News, text: &str) -> bool {
     matches!(news, News::Delivered { text: held, .. } if **held == *text)
 }
 
+/// Server 1 gives up its second session with server 0, and there is a reason.
+fn give_up_the_session(known: &Known, tell: Tell<'_>) -> Judgement {
+    let [_, conn] = known.sessions[&(1, 0)][..] else {
+        panic!("there were two sessions");
+    };
+    tell(&Fact::Change {
+        change: &Change::Reset(BOTH),
+    })?;
+    note(tell, first(1), down(0, conn, Why::Broken))
+}
+
+/// Server 1 has its first session with server 0 again.
+fn up_on_the_old_link(known: &Known, tell: Tell<'_>) -> Judgement {
+    let (who, conn) = (first(1), known.sessions[&(1, 0)][0]);
+    tell(&Fact::Dialling {
+        who,
+        conn,
+        to: Place(0),
+        host: Some(Host(0)),
+        link: known.dialled[&(1, conn)],
+    })?;
+    note(tell, who, News::Up { peer: 0, conn })
+}
+
 /// In the middle of a run server 1 leaves its session with server 0 for the one before, and takes
 /// `text` there: again, or only now if it is held back.
 fn back_on_the_old_link(text: &'static str, held_back: bool) -> Tale {
     let late = meanwhile(move |known, tell| {
-        let [old, new] = known.sessions[&(1, 0)][..] else {
-            panic!("there were two sessions");
-        };
-        let who = first(1);
-        tell(&Fact::Change {
-            change: &Change::Reset(BOTH),
-        })?;
-        note(tell, who, down(0, new, Why::Broken))?;
-        tell(&Fact::Dialling {
-            who,
-            conn: old,
-            to: Place(0),
-            host: Some(Host(0)),
-            link: known.dialled[&(1, old)],
-        })?;
-        note(tell, who, News::Up { peer: 0, conn: old })?;
-        note(tell, who, delivered(0, old, text))
+        give_up_the_session(known, tell)?;
+        up_on_the_old_link(known, tell)?;
+        let old = known.sessions[&(1, 0)][0];
+        note(tell, first(1), delivered(0, old, text))
     });
     Box::new(move |known, fact, tell| {
         if let Fact::Notice { who, notice, .. } = fact
@@ -694,7 +705,26 @@ fn a_message_that_never_comes_is_found() {
     let long = format!("broadcast {}\n", "x".repeat(60_000));
     let mut busy = grid(&[(3900, A, "broadcast hello\n"), (4100, A, &long)]);
     busy.net.buffer = 256;
+    // What was broadcast before the session is not what it waits for.
+    let mut again = grid(&[
+        (200, A, &long),
+        (3900, A, "broadcast hello\n"),
+        (4100, A, &long),
+    ]);
+    again.net.buffer = 256;
+    let again = with(again, &[(500, Change::Reset(BOTH))]);
     check(vec![
+        case(
+            again,
+            noticed(1, held_back),
+            VALIDITY,
+            "server 0.0 broadcast \"hello\" at 3.900050s, the session with 1.0 stood to the end, and it did not arrive",
+            &[
+                "server0 notice: peer 1 up on 0.1",
+                "server0 notice: delivered 0: hello",
+                "plan over: the end of the plan",
+            ],
+        ),
         case(
             busy,
             noticed(1, held_back),
@@ -715,6 +745,74 @@ fn a_message_that_never_comes_is_found() {
             &["plan over: the end of the plan"],
         ),
     ]);
+}
+
+#[test]
+fn a_server_that_is_killed_before_the_end_owes_nothing() {
+    let deaf_to_peers = || {
+        noticed(0, |news| {
+            let from_a_peer = matches!(news, News::Delivered { conn: Some(_), .. });
+            (!from_a_peer).then_some(news)
+        })
+    };
+    let lines: Vec<_> = (30..50)
+        .map(|n| (100 * n, C, "broadcast hello\n"))
+        .collect();
+    let plan = grid(&lines);
+    let killed = (4990, Change::Kill(Host(0), Fate::Silence));
+    assert_eq!(
+        judged(&with(plan.clone(), &[killed]), &deaf_to_peers()),
+        None
+    );
+    check(vec![case(
+        plan,
+        deaf_to_peers(),
+        VALIDITY,
+        "server 1.0 broadcast \"hello\" at 3.000050s, the session with 0.0 stood to the end, and it did not arrive",
+        &[
+            "server1 notice: peer 0 up on 0.0",
+            "server1 notice: delivered 1: hello",
+            "plan over: the end of the plan",
+        ],
+    )]);
+}
+
+/// Server 1 gives up its session for a reset, and then comes up on the link of the one before.
+#[test]
+fn servers_that_are_up_for_each_other_on_two_links_are_found() {
+    let back = meanwhile(up_on_the_old_link);
+    let tale: Tale = Box::new(move |known, fact, tell| {
+        if let Fact::Change {
+            change: Change::Say(..),
+        } = fact
+        {
+            give_up_the_session(known, tell)?;
+        }
+        back(known, fact, tell)
+    });
+    let reset = [(500, Change::Reset(BOTH))];
+    check(vec![case(
+        with(grid(&[(1100, A, "get\n")]), &reset),
+        tale,
+        ACCURACY,
+        "servers 1.0 and 0.0 could reach each other since 2.100000s: at 3.150000s 0.0 is up on link 0 for 1.0, and 1.0 is up on link 4 for 0.0",
+        &["server0 sent: ping 0\\n"],
+    )]);
+}
+
+#[test]
+fn a_text_comes_again_only_where_it_came_before() {
+    let again = |up| {
+        let broadcast = "broadcast same\n";
+        let mut plan = grid(&[(1000, A, broadcast), (2000, A, broadcast)]);
+        plan.events
+            .retain(|event| event.change != Change::Start(Host(1)));
+        plan.push(millis(up), Change::Start(Host(1)));
+        let judged = judge(server, &plan).expect("a plan for a grid");
+        assert_eq!(judged.verdict.violation, None);
+        judged.verdict.sometimes.get(cases::SAME_TEXT)
+    };
+    assert_eq!([500, 1500].map(again), [1, 0]);
 }
 
 #[test]

@@ -587,6 +587,29 @@ fn what_a_dying_host_sent_to_a_client_is_heard_before_the_break() {
     assert_eq!(heard, (0..=10).collect());
 }
 
+/// The host ends in good order; what reaches it later is answered with a reset, which comes behind
+/// all that it sent, and often at the moment of the last of that.
+#[test]
+fn what_comes_at_the_moment_of_a_break_is_heard() {
+    let mut broken = 0;
+    for seed in 0..1000 {
+        let mut plan = calm(seed, 1, secs(2));
+        plan.net.client_latency = Span::from_micros(100);
+        plan.net.client_jitter = Span::from_millis(5);
+        plan.push(secs(1), Change::Open(client(0), ECHO));
+        for millis in 0..10 {
+            let at = secs(1) + Span::from_millis(20 + millis);
+            plan.push(at, Change::Say(client(0), b"x".to_vec()));
+        }
+        plan.push(millis(1026), Change::Stop(Host(0)));
+        let seen = watched(&plan).observer;
+        let heard: usize = seen.heard.values().map(Vec::len).sum();
+        assert_eq!(heard as u64, seen.sent, "seed {seed}");
+        broken += seen.broken_clients;
+    }
+    assert!(broken > 100, "{broken}");
+}
+
 #[test]
 fn an_end_that_nobody_waits_for_breaks_nothing() {
     let mut plan = calm(1, 1, secs(4));
@@ -653,7 +676,7 @@ fn a_machine_that_breaks_the_contract_is_found_out() {
             "host 2: after a timeout at 1.100000s and a drain, the next one is due at 1.100000s (tick)",
         ),
         (
-            Quirk::Chatter,
+            Quirk::Asks(u32::MAX),
             "livelock",
             "host 2 asks for ever more without time moving",
         ),
@@ -704,6 +727,17 @@ fn a_machine_that_breaks_the_contract_is_found_out() {
         Some("host 0 named a connection 65536.0: too large".to_owned()),
         "one that it accepted"
     );
+}
+
+#[test]
+fn a_machine_may_ask_for_four_million_things_at_once() {
+    let asks = |count| {
+        let plan = calm(1, 1, secs(1));
+        let violation = run(&quirky(Quirk::Asks(count)), &plan, ()).violation;
+        violation.map(|broken| broken.property)
+    };
+    assert_eq!(asks(4_000_000), None);
+    assert_eq!(asks(4_000_001), Some("livelock"));
 }
 
 #[test]

@@ -130,6 +130,15 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         if self.client(client).deaf {
             return Ok(());
         }
+        self.client_read(client, link)?;
+        if self.links[link].pipes[1].at_end(self.now) {
+            return self.client_lost(client, Loss::Finished);
+        }
+        self.arm(link, 1);
+        Ok(())
+    }
+
+    fn client_read(&mut self, client: Client, link: usize) -> Flow {
         let held = &self.links[link];
         let pipe = &held.pipes[1];
         let count = pipe.arrived(self.now, usize::MAX);
@@ -144,37 +153,20 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             self.links[link].pipes[1].consume(count);
             self.made_room(link, 1);
         }
-        if self.links[link].pipes[1].at_end(self.now) {
-            return self.client_lost(client, Loss::Finished);
-        }
-        self.arm(link, 1);
         Ok(())
     }
 
     /// A client's connection came to nothing, or ended from the other side: it closes its own.
     pub(super) fn client_lost(&mut self, client: Client, loss: Loss) -> Flow {
-        let Some(link) = self.client(client).link else {
+        let state = self.client(client);
+        let deaf = state.deaf;
+        let Some(link) = state.link.take() else {
             return Ok(());
         };
-        if loss == Loss::Broken && self.links[link].sides[0].state == State::Live {
-            // What came before the break, it still reads.
-            let held = &self.links[link];
-            let pipe = &held.pipes[1];
-            let count = pipe.arrived(self.now, usize::MAX);
-            if count > 0
-                && !self.hosts[client.host.index()].clients[usize::from(client.number)].deaf
-            {
-                let fact = Fact::ClientHeard {
-                    client,
-                    link: held.serial,
-                    offset: pipe.read,
-                    bytes: pipe.front(count),
-                };
-                self.watch.see(self.now, &self.machines, &fact)?;
-                self.links[link].pipes[1].consume(count);
-            }
+        if !deaf {
+            // What came at the moment of a break, it still reads.
+            self.client_read(client, link)?;
         }
-        self.client(client).link = None;
         let fact = Fact::ClientLost {
             client,
             link: self.links[link].serial,

@@ -224,3 +224,38 @@ pub(super) fn rest<M: Explorable>(state: &State<M>, steps: &[Step]) -> Result<bo
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bounds, Start};
+    use super::*;
+    use chatroom_core::ChatServer;
+
+    #[test]
+    fn with_a_command_comes_its_own_broadcast_and_no_other() {
+        let mut state = State::<ChatServer>::new(&Bounds {
+            servers: 2,
+            messages: 2,
+            crashes: 0,
+            restarts: 0,
+            losses: 0,
+            start: Start::Down,
+        });
+        for node in &mut state.nodes {
+            node.lives.push(1);
+        }
+        let [own, other] = [0, 1].map(|host| Id {
+            host,
+            life: 0,
+            number: 0,
+        });
+        let mut said = |id| {
+            let (cause, entry) = (Cause::Command(own), text_of(id));
+            let taken = take(&mut state, 0, cause, &mut Vec::new(), entry.as_bytes());
+            taken.err().map(|broken| (broken.property, broken.text))
+        };
+        assert_eq!(said(own), None);
+        let text = "server 0 delivers s1l0n0., and nothing brought it".to_owned();
+        assert_eq!(said(other), Some((NO_CREATION, text)));
+    }
+}

@@ -23,8 +23,8 @@ pub(crate) enum Quirk {
     Panic,
     /// It wants its timeout again at once.
     Insist,
-    /// It never has nothing more to do.
-    Chatter,
+    /// It wants so much done at once.
+    Asks(u32),
     /// It sends on a connection that it closed.
     Ghost,
     /// It calls bytes a misuse.
@@ -303,7 +303,8 @@ impl Machine for Toy {
     }
 
     fn poll(&mut self) -> Option<Action<Says>> {
-        if self.quirk == Quirk::Chatter && self.actions.is_empty() && self.lines.len() > 1 {
+        if let Quirk::Asks(left @ 1..) = self.quirk {
+            self.quirk = Quirk::Asks(left - 1);
             return Some(Action::Open(Door(0)));
         }
         self.actions.pop_front()

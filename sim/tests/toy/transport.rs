@@ -15,6 +15,7 @@ pub(crate) struct Transport {
     up: BTreeMap<Host, (Who, bool)>,
     pub(crate) finished: u64,
     pub(crate) broken: u64,
+    pub(crate) broken_clients: u64,
     pub(crate) opened: u64,
     pub(crate) failed: u64,
     pub(crate) sent: u64,
@@ -215,7 +216,10 @@ impl<M: Machine> Observer<M> for Transport {
                     .extend_from_slice(bytes);
                 self.read(step, *link, Peer::Client(*client), *offset, bytes)?;
             }
-            Fact::ClientLost { .. } | Fact::ClientLeft { .. } => {}
+            Fact::ClientLost { loss, .. } => {
+                self.broken_clients += u64::from(*loss == Loss::Broken);
+            }
+            Fact::ClientLeft { .. } => {}
         }
         Ok(())
     }

@@ -113,8 +113,6 @@ pub(super) struct Side {
     pub(super) within_line: bool,
     /// How much its life had broadcast, in bytes, when it came up.
     pub(super) base: u64,
-    /// How many bytes the transport took since.
-    pub(super) sent: u64,
 }
 
 /// A link, by its number in the run. Side 0 dialled.

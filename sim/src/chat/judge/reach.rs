@@ -1,6 +1,5 @@
 //! Who is up for whom, and when: properties 10 and 11, and the limits of 12.
 
-use super::life::Link;
 use super::master::Told;
 use super::{
     ACCURACY, AFTERMATH, BOUNDS, COMPLETENESS, Chat, Judge, Judgement, NOTICE, REUNION, Scene,
@@ -77,7 +76,6 @@ impl Judge {
         let ours = &mut self.links[link].sides[side];
         ours.first = Some((life.own.len() as u64, step));
         ours.base = life.broadcast_bytes;
-        ours.sent = 0;
         ours.up = true;
         ours.heard = now;
         self.tell_watchers(who, |_| Told::Up(index));
@@ -272,26 +270,21 @@ impl Judge {
         if !past(able, REUNION, now) {
             return Ok(());
         }
-        let whole = |link: &Link| link.sides.iter().all(|side| side.up);
-        let knows = |life: &super::Life, peer: Who| {
-            let link = life.up[peer.host.index()]?;
-            let both = &self.links[link].sides;
-            both.iter()
-                .any(|side| side.who == Some(peer))
-                .then_some(link)
-        };
-        match (knows(one, b), knows(other, a)) {
-            (Some(link), Some(same)) if link == same && whole(&self.links[link]) => Ok(()),
-            (seen, back) => {
-                let word = |seen: Option<usize>| if seen.is_some() { "up" } else { "not up" };
-                let text = format!(
-                    "servers {a} and {b} could reach each other since {able}: at {now} {b} is {} for {a}, and {a} is {} for {b}",
-                    word(seen),
-                    word(back)
-                );
-                broken(ACCURACY, text, &[step])
-            }
+        let seen = one.up[b.host.index()];
+        let back = other.up[a.host.index()];
+        if seen.is_some() && seen == back {
+            return Ok(());
         }
+        let word = |seen: Option<usize>| match seen {
+            Some(link) => format!("up on link {link}"),
+            None => "not up".to_owned(),
+        };
+        let text = format!(
+            "servers {a} and {b} could reach each other since {able}: at {now} {b} is {} for {a}, and {a} is {} for {b}",
+            word(seen),
+            word(back)
+        );
+        broken(ACCURACY, text, &[step])
     }
 
     /// A peer that is owed more than the limit is given up.
@@ -305,8 +298,8 @@ impl Judge {
     ) -> Judgement {
         let side = usize::from(self.links[link].sides[1].who == Some(who));
         let ours = &self.links[link].sides[side];
-        // Heartbeats that were sent count against it: it is owed this much at least.
-        let owed = (written - ours.base).saturating_sub(ours.sent);
+        // Heartbeats and the greeting count against it: it is owed this much at least.
+        let owed = (written - ours.base).saturating_sub(ours.went);
         let limit = self.limits.lag as u64 + last as u64 + REPLY;
         if owed > limit {
             let text = format!("server {who} owes a peer {owed} bytes, more than {limit}");

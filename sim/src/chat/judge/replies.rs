@@ -115,7 +115,6 @@ impl Judge {
         let index = link as usize;
         let side = usize::from(self.links[index].sides[1].who == Some(who));
         let held = &mut self.links[index];
-        held.sides[side].sent += bytes.len() as u64;
         held.sides[side].went += bytes.len() as u64;
         if let Some(master) = &mut held.master {
             master.heard_at = now;

@@ -1,6 +1,6 @@
 //! Messages by their identity: properties 1 to 4, 6 to 8.
 
-use super::life::Own;
+use super::life::{Own, Side};
 use super::{
     EMPTY_START, FIFO, Judge, Judgement, LIVES, NO_CREATION, NO_DUPLICATION, PREFIX, SETTLED,
     STALL, VALIDITY, broken, cases, past,
@@ -22,18 +22,18 @@ impl Judge {
         let life = &mut self.lives[who.host.index()][who.life as usize];
         let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
         let number = life.own.len() as u64;
+        life.broadcast_bytes += text.len() as u64 + AROUND;
+        let written = life.broadcast_bytes;
         life.own.push(Own {
             text: text.into(),
             at: now,
             step,
             sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),
             arrived: 0,
-            end: life.broadcast_bytes + text.len() as u64 + AROUND,
+            end: written,
         });
         life.append(text);
         life.last[who.host.index()] = Some((who.life, number));
-        life.broadcast_bytes += text.len() as u64 + AROUND;
-        let written = life.broadcast_bytes;
         self.tell_watchers(who, |_| {
             super::master::Told::Delivered(who.host.index(), text.into())
         });
@@ -201,10 +201,12 @@ impl Judge {
     /// Notes an arrival that was right.
     fn count(&mut self, link: usize, from: Who, number: u64, text: &str) {
         let life = &mut self.lives[from.host.index()][from.life as usize];
-        let index = number as usize;
-        life.own[index].arrived += 1;
-        let twice = index > 0 && *life.own[index - 1].text == *text;
-        if twice && life.own[index - 1].arrived > 0 {
+        let (before, own) = life.own.split_at_mut(number as usize);
+        own[0].arrived += 1;
+        if before
+            .last()
+            .is_some_and(|before| before.arrived > 0 && *before.text == *text)
+        {
             self.sometimes.hit(cases::SAME_TEXT);
         }
         if text.starts_with("ping ") || text.starts_with("msg ") {
@@ -238,12 +240,8 @@ impl Judge {
                 whole += u64::from(to.delivered > 0);
                 let due = self.life(sender).own.get((first + to.delivered) as usize);
                 let late = due.filter(|own| past(own.at, SETTLED, now));
-                // Much takes its time on a narrow link.
-                let more = to.within_line || to.came < from.went;
-                let moves = more && !past(to.heard, STALL, now);
-                let beats = now.as_micros() / HEARTBEAT.as_micros() + 2;
                 if let Some(own) = late
-                    && !(moves && to.came < own.end - from.base + beats * BEAT)
+                    && !under_way(to, from.went, own.end - from.base, now)
                     && !self.trouble.is_paused(sender.host)
                     && !self.trouble.is_paused(receiver.host)
                     && past(
@@ -261,8 +259,8 @@ impl Judge {
                 }
             }
         }
-        if whole > 0 {
-            self.sometimes.add(cases::WHOLE_SESSION, whole);
+        for _ in 0..whole {
+            self.sometimes.hit(cases::WHOLE_SESSION);
         }
         Ok(())
     }
@@ -350,6 +348,14 @@ impl Judge {
     }
 }
 
+/// Whether the broadcast that ends with the `end`-th byte of all on its session may still be under
+/// way to a side, from one that sent it `went` bytes: much takes its time on a narrow link.
+fn under_way(to: &Side, went: u64, end: u64, now: Time) -> bool {
+    let more = to.within_line || to.came < went;
+    let beats = now.as_micros() / HEARTBEAT.as_micros() + 2;
+    more && !past(to.heard, STALL, now) && to.came < end + beats * BEAT
+}
+
 /// A text, shortened for a reader.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 40;
@@ -358,4 +364,31 @@ pub(super) fn shown(text: &str) -> String {
     }
     let head: String = text.chars().take(MOST).collect();
     format!("{head:?}… ({} bytes)", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcast_is_under_way_while_bytes_come_that_may_be_before_its_last() {
+        let now = Time::ZERO + HEARTBEAT.times(5);
+        let heard = now - STALL;
+        let side = |within_line, came, heard| Side {
+            within_line,
+            came,
+            heard,
+            ..Side::default()
+        };
+        // Seven heartbeats may be among the bytes before it.
+        let last = 1000 + 7 * BEAT;
+        let under_way = |side, went| under_way(&side, went, 1000, now);
+        assert!(under_way(side(true, last - 1, heard), 0));
+        assert!(!under_way(side(true, last, heard), 0));
+        assert!(under_way(side(false, 10, heard), 11));
+        assert!(!under_way(side(false, 10, heard), 10));
+        assert!(!under_way(side(false, 10, heard), 9));
+        let before = Time::from_micros(heard.as_micros() - 1);
+        assert!(!under_way(side(true, 10, before), 11));
+    }
 }
