@@ -859,6 +859,36 @@ fn a_peer_that_is_up_or_down_where_it_cannot_be_is_found() {
 }
 
 #[test]
+fn a_peer_falls_behind_only_a_limit_of_less_than_a_mebibyte() {
+    let fell_behind = |lag: u64| {
+        let mut plan = grid(&[]);
+        plan.notes.insert("high-water".into(), "2000".into());
+        plan.notes.insert("lag".into(), lag.to_string());
+        let and_again = meanwhile(|known, tell| {
+            let conn = known.session(0, 1);
+            note(tell, first(0), down(1, conn, Why::FellBehind))?;
+            note(tell, first(0), News::Up { peer: 1, conn })
+        });
+        judged(&plan, &and_again).map(|(property, ..)| property)
+    };
+    assert_eq!(fell_behind((1 << 20) - 1), None);
+    assert_eq!(fell_behind(1 << 20), Some(ACCURACY));
+}
+
+/// Server 1 is silent from 1.5 s on, and nothing comes in at server 0 before it says so.
+#[test]
+fn an_answer_is_judged_by_what_was_known_then() {
+    let silent = (1500, Change::Kill(Host(1), Fate::Silence));
+    check(vec![case(
+        with(grid(&[(1700, A, "alive\n")]), &[silent]),
+        sent("alive 0,1\n", b"alive 0\n"),
+        REPLIES,
+        "server 0.0 answered alive 0, which is not what it has told of ups and downs",
+        &["server0 received: alive\\n", "server0 sent: alive 0,1\\n"],
+    )]);
+}
+
+#[test]
 fn a_log_that_is_called_full_when_it_is_not_is_found() {
     check(vec![case(
         grid(&[(1000, A, "broadcast hello\n")]),

@@ -68,7 +68,7 @@ impl Digest {
     /// The fact's kind, whose it is and which link it is about.
     #[inline]
     fn head(&mut self, kind: u64, peer: u64, link: u64) {
-        self.word(kind << 56 ^ peer);
+        self.word((kind << 56) + peer);
         self.word(link);
     }
 
@@ -106,7 +106,7 @@ impl Digest {
                 link,
             } => {
                 self.head(7, Self::who(*who), *link);
-                self.word(Self::conn(*conn) ^ u64::from(to.0) << 16);
+                self.word(Self::conn(*conn) + (u64::from(to.0) << 16));
             }
             Fact::DialFailed { who, conn, link } => {
                 self.head(8, Self::who(*who), *link);

@@ -85,11 +85,8 @@ impl Life {
     pub(super) fn set_up(&mut self, peer: usize, link: Option<usize>) {
         self.up[peer] = link;
         let now = self.alive.last().copied().unwrap_or(0);
-        let next = match link {
-            Some(_) => now | 1 << peer,
-            None => now & !(1 << peer),
-        };
-        self.alive.push(next);
+        // It was the other way before.
+        self.alive.push(now ^ 1 << peer);
     }
 }
 
@@ -100,8 +97,6 @@ pub(super) struct Side {
     /// Where its session begins in the numbers of its own broadcasts, with the step.
     pub(super) first: Option<(u64, u64)>,
     pub(super) up: bool,
-    /// The machine gave it up.
-    pub(super) closed: bool,
     /// How many messages of the other side it delivered.
     pub(super) delivered: u64,
     /// When bytes last came in, or it came up.

@@ -184,7 +184,6 @@ impl Judge {
         for link in sessions {
             for side in &mut self.links[link].sides {
                 if side.who == Some(who) {
-                    side.closed = true;
                     side.up = false;
                 }
             }
@@ -358,13 +357,6 @@ impl<M: Chat> Observer<M> for Judge {
                     self.master_opened(*who, *link, *peer);
                 }
             }
-            Fact::Closed { who, conn: _, link } => {
-                for side in &mut self.link(*link).sides {
-                    if side.who == Some(*who) {
-                        side.closed = true;
-                    }
-                }
-            }
             Fact::ClientSaid {
                 client: _,
                 link,
@@ -378,6 +370,7 @@ impl<M: Chat> Observer<M> for Judge {
             Fact::Opened { door: None, .. }
             | Fact::DialFailed { .. }
             | Fact::TurnedAway { .. }
+            | Fact::Closed { .. }
             | Fact::Lost { .. }
             | Fact::ClientOpened { .. }
             | Fact::ClientHeard { .. }

@@ -124,7 +124,6 @@ impl Judge {
         self.lives[who.host.index()][who.life as usize].set_up(index, None);
         self.tell_watchers(who, |_| Told::Down(index));
         self.links[link].sides[side].up = false;
-        self.links[link].sides[side].closed = true;
         self.in_time(now, step, who, link, side)?;
         let Some(other) = self.links[link].sides[1 - side].who else {
             return Ok(());
@@ -144,7 +143,7 @@ impl Judge {
                 } else if self.life(other).ended.is_some() {
                     self.sometimes.hit(cases::NOTICED);
                 }
-                excused || self.links[link].sides[1 - side].closed
+                excused
             }
             Why::FellBehind => {
                 self.sometimes.hit(cases::FELL_BEHIND);
@@ -183,7 +182,6 @@ impl Judge {
         why: Why,
     ) -> Judgement {
         let (link, side) = self.named(who, conn, step)?;
-        self.links[link].sides[side].closed = true;
         if self.links[link].master.is_some() {
             return self.master_closed(step, who, link, why);
         }

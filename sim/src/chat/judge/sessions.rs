@@ -284,7 +284,6 @@ impl Judge {
             let due = own.get((first + to.delivered) as usize);
             if let Some(due) = due
                 && from.up
-                && !from.closed
                 && past(due.at, STALL, now)
                 && past(to.heard, STALL, now)
                 && !self.damaged
