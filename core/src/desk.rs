@@ -250,9 +250,7 @@ impl Desk {
 
     /// Owes the whole present log to a master.
     pub(crate) fn owe_log(&mut self, turn: &mut Turn, conn: Conn, log: &Log) {
-        if let Some(master) = self.get_mut(conn)
-            && log.len() > 0
-        {
+        if let Some(master) = self.get_mut(conn) {
             master.owed.push_back(Item::Log(log.len()));
             master.owed_log += log.len();
             Self::send(turn, master);
