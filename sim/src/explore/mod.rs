@@ -207,9 +207,6 @@ pub fn explore<M: Explorable>(
     limit: Limit,
     progress: &mut dyn FnMut(&Report),
 ) -> (Report, Option<Found>) {
-    if let Err(error) = bounds.check() {
-        panic!("{error}");
-    }
     let search = search::Search::new(reduction, limit);
     let (report, broken) = search.run(&make, bounds, progress);
     let found = broken.map(|broken| Found {

@@ -71,7 +71,7 @@ pub struct Walked {
     pub lines: Vec<String>,
     /// Everything that happened, a millisecond a step.
     pub recorder: Recorder,
-    /// What broke at the end.
+    /// What broke at the end, with the last event before it.
     pub violation: Option<Violation>,
     /// The step that could not be done, if one could not: nothing behind it was tried.
     pub stopped: Option<Step>,
@@ -94,7 +94,10 @@ pub fn walk<M: Explorable>(make: impl Fn(Config) -> M, bounds: &Bounds, steps: &
         lines,
         recorder: watch.observer,
         stopped: walked.as_ref().ok().copied().flatten(),
-        violation: walked.err(),
+        violation: walked.err().map(|broken| Violation {
+            events: watch.step.checked_sub(1).into_iter().collect(),
+            ..broken
+        }),
     }
 }
 
@@ -187,7 +190,7 @@ fn words<M: Explorable>(state: &State<M>, step: Step) -> String {
         Step::Cut(wire, side) => {
             let lost = pipe(wire, side).map_or(0, |pipe| pipe.items.len());
             let to = wire.host(side.into());
-            format!("server {to} is told of a break, {lost} lines are lost ({wire})")
+            format!("server {to} is told of a break, lines lost: {lost} ({wire})")
         }
         Step::Tear(wire, side) => {
             let torn = line(pipe(wire, side).and_then(|pipe| pipe.items.front()));

@@ -37,11 +37,17 @@ pub(super) struct Broken {
 ///
 /// # Errors
 /// A property breaks on the way there.
+///
+/// # Panics
+/// If `bounds` are out of their own bounds.
 pub(super) fn root<M: Explorable, F: Fn(Config) -> M, O: crate::observer::Observer<M>>(
     make: &F,
     bounds: &Bounds,
     watch: &mut Watch<O>,
 ) -> Result<State<M>, Violation> {
+    if let Err(error) = bounds.check() {
+        panic!("{error}");
+    }
     let mut state = State::new(bounds);
     if bounds.start == Start::Linked {
         // Without a budget, what is left to do is to start and to connect.

@@ -512,6 +512,14 @@ mod tests {
             "line 5: expected what happens, found \"the end of the line\""
         );
         assert_eq!(
+            said("at 1 say 0/0 get\n"),
+            "line 5: expected bytes in double quotes, found \"get\""
+        );
+        assert_eq!(
+            said("at 1 say 0/0 \"get"),
+            r#"line 5: expected bytes in double quotes, found "\"get""#
+        );
+        assert_eq!(
             said("at 1 say 0/0 \"a\\q\""),
             r#"line 5: expected an escape after \, found "\"a\\q\"""#
         );
