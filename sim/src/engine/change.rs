@@ -83,11 +83,11 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
     }
 
     fn each_way(&mut self, way: Way, set: impl Fn(&mut WayState)) {
-        let hosts = self.hosts.len();
-        let (from, to) = (way.from.index(), way.to.index());
-        set(&mut self.ways[from * hosts + to]);
+        let there = self.between(way.from, way.to);
+        set(&mut self.ways[there]);
         if way.both {
-            set(&mut self.ways[to * hosts + from]);
+            let back = self.between(way.to, way.from);
+            set(&mut self.ways[back]);
         }
     }
 

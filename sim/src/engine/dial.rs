@@ -63,7 +63,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             .route(who.host, to)
             .filter(|(target, _)| target.index() < self.hosts.len());
         let (at, door) = target.unwrap_or((who.host, Door(0)));
-        let way = &mut self.ways[host * self.hosts.len() + at.index()];
+        let way = self.between(who.host, at);
+        let way = &mut self.ways[way];
         let nth = way.dials;
         way.dials += 1;
         let choice = Choice::seed(self.plan.seed)

@@ -360,7 +360,13 @@ impl<'a, W: World, O: Observer<W::Machine>> Engine<'a, W, O> {
         let link = &self.links[link];
         let from = link.host(side)?;
         let to = link.host(1 - side)?;
-        Some(&self.ways[from.index() * self.hosts.len() + to.index()])
+        Some(&self.ways[self.between(from, to)])
+    }
+
+    /// The place of a direction among the ways.
+    #[inline]
+    fn between(&self, from: Host, to: Host) -> usize {
+        from.index() * self.hosts.len() + to.index()
     }
 
     /// Whether nothing that leaves a side gets through for now.
