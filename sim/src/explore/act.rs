@@ -502,12 +502,17 @@ impl<M: Explorable> State<M> {
             return broken(BOUNDS, format!("server {host} dials server {to}"));
         };
         let pair = self.pair(host, to);
+        let number = self.dials[pair].0;
+        let Some(next) = number.checked_add(1) else {
+            let text = format!("server {host} dials server {to} more than {number} times");
+            return broken(BOUNDS, text);
+        };
+        self.dials[pair].0 = next;
         let wire = Wire {
             from: host,
             to,
-            number: self.dials[pair].0,
+            number,
         };
-        self.dials[pair].0 += 1;
         let mut link = Link::new(wire, self.node(host).life());
         link.ends[0].conn = Some(conn);
         let at = self.links.partition_point(|l| l.wire < wire);

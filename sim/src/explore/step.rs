@@ -11,7 +11,8 @@ pub struct Wire {
     pub from: u8,
     /// Whom.
     pub to: u8,
-    /// How many dials of this pair came before.
+    /// How many dials of this pair came before: below 255, and a server that dials once more is
+    /// out of bounds.
     pub number: u8,
 }
 

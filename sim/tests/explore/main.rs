@@ -339,6 +339,10 @@ fn a_server_that_breaks_its_drivers_contract_is_caught() {
             "server 1 closes 0.0, which it does not have",
         ),
         (Fault::DialsItself, "server 1 dials server 1"),
+        (
+            Fault::RefusesLinks,
+            "server 1 dials server 0 more than 255 times",
+        ),
         (Fault::EndsItself, "server 1 ended by itself"),
     ] {
         caught(fault, &bounds(2, 0, 1, 0, 0), judge::BOUNDS, text);

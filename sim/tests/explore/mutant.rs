@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     DialsItself,
     /// Ends when it hears of a death.
     EndsItself,
+    /// Refuses every link.
+    RefusesLinks,
     /// Refuses the first link. That is its right.
     RefusesOnce,
     /// Closes a link on which it gets the beginning of a message. That is its right too.
@@ -248,6 +250,9 @@ impl Machine for Mutant {
 
     fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
         if self.fault == Fault::RefusesMaster && door == MASTERS {
+            return Err(Refused);
+        }
+        if self.fault == Fault::RefusesLinks && door == LINKS {
             return Err(Refused);
         }
         if self.fault == Fault::RefusesOnce && door == LINKS && !self.refused {
