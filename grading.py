@@ -12,7 +12,6 @@ import argparse
 import difflib
 import errno
 import fcntl
-import glob
 import os
 import re
 import signal
@@ -301,8 +300,9 @@ def arguments(argv):
 
 def collect(options):
     """The cases to run, in the order in which they are told of."""
-    names = sorted(os.path.basename(path)[:-len(".input")]
-                   for path in glob.glob(os.path.join(options.dir, "*.input")))
+    found = os.listdir(options.dir) if os.path.isdir(options.dir) else []
+    names = sorted(name[:-len(".input")] for name in found
+                   if name.endswith(".input") and not name.startswith("."))
     if options.case:
         wanted = [name[:-len(".input")] if name.endswith(".input") else name for name in options.case]
         missing = [name for name in wanted if name not in names]

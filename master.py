@@ -3,7 +3,7 @@
 """The lab's master: starts servers, passes commands to them, prints replies.
 
 One source for Python 2.7 and for Python 3 from 3.8, standard library only.
-One thread and no signal tricks: every wait is a select with a deadline, so the
+One thread and no signal tricks: every wait is a poll with a deadline, so the
 time limit of a run holds whatever a server does. Text is bytes from end to
 end; nothing here decodes what a user or a server wrote.
 """
@@ -160,13 +160,15 @@ def useless(doing, error):
              "master.py: cannot %s: %s" % (doing, os.strerror(error.errno)))
 
 
-def ready(reads, writes, until):
-    """What of the given can be read, and written, before `until`; TimeUp if nothing."""
+def ready(source, until, mask=select.POLLIN):
+    """What of `mask` holds for a descriptor or socket before `until`; TimeUp if nothing.
+    Its end or its failure counts as all of it."""
+    waiting = select.poll()     # select takes no descriptor from 1024 on
+    waiting.register(source, mask)
     while True:
         left = until - now()
-        readable, writable, _ = again(select.select, reads, writes, [], max(0, left))
-        if readable or writable:
-            return readable, writable
+        for _, events in again(waiting.poll, int(max(0, left) * 1000) + (left > 0)):
+            return events & mask or mask
         if left <= 0:
             raise TimeUp()
 
@@ -230,10 +232,9 @@ class Connection(object):
         while len(data):
             if self.ended:
                 raise self.ended
-            readable, writable = ready([self.socket], [self.socket], until)
-            if readable:
+            if ready(self.socket, until, select.POLLIN | select.POLLOUT) & select.POLLIN:
                 self.fill()
-            elif writable:
+            else:
                 try:
                     data = data[again(self.socket.send, data):]
                 except socket.error as error:
@@ -245,7 +246,7 @@ class Connection(object):
         while not self.lines.whole:
             if self.ended:
                 raise self.ended
-            ready([self.socket], [], until)
+            ready(self.socket, until)
             self.fill()
         return self.lines.whole.popleft()
 
@@ -439,7 +440,7 @@ class Master(object):
             if held.process.poll() is None:
                 raise LabError(("Invalid pid: %d" % pid).encode("ascii"),
                                "server %d is already running: crash it first" % pid)
-            self.forget(held)
+            self.missed(held)
         self.refuse_taken(port)
         began = now()
         server = Server(pid, self.host, port, self.spawn(command))
@@ -597,10 +598,19 @@ class Master(object):
 
     # The end
 
+    def missed(self, server):
+        """Tells of a server that ended though nothing told it to."""
+        self.forget(server)
+        self.fail("Master or testcase error!",
+                  "server %d has ended by itself with %s" % (server.pid, server.end()))
+
     def settle(self):
-        """Learns what became of broadcasts that no later reply has vouched for."""
-        for server in list(self.servers.values()):
-            if server.command is not None and server.command.broadcasts:
+        """Learns who ended by itself, and what became of broadcasts that no later reply has
+        vouched for."""
+        for _, server in sorted(self.servers.items()):
+            if server.process.poll() is not None:
+                self.missed(server)
+            elif server.command is not None and server.command.broadcasts:
                 try:
                     self.ask(server.pid, b"alive", b"alive")
                 except LabError as error:
@@ -624,6 +634,9 @@ class Master(object):
             if server.process.poll() is None:
                 server.signal(signal.SIGKILL)
                 again(server.process.wait)
+            elif not forced and server.process.poll() not in (0, -signal.SIGTERM):
+                self.fail("Master or testcase error!",
+                          "server %d was told to end, and did with %s" % (server.pid, server.end()))
             self.forget(server)
         stopall = os.path.join(HERE, "stopall")
         if os.access(stopall, os.X_OK):
@@ -636,7 +649,7 @@ def piped(master):
     while True:
         while lines.whole:
             yield lines.whole.popleft()
-        ready([0], [], master.deadline)
+        ready(0, master.deadline)
         try:
             data = again(os.read, 0, RECV_BYTES)
         except OSError as error:

@@ -333,7 +333,11 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 }
             }
         }
-        self.leaving.wait(self.clock, FAREWELL, &mut self.buffer);
+        let most = match self.outcome {
+            Some(Outcome::Crash) => Span::ZERO,
+            Some(Outcome::Done) | None => FAREWELL,
+        };
+        self.leaving.wait(self.clock, most, &mut self.buffer);
     }
 
     fn seat(&self, conn: Conn) -> Option<&Seat> {

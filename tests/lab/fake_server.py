@@ -10,6 +10,8 @@ cut        answers a get with half a line and closes
 garbage    answers a get with a line of no known kind
 mute       never answers a get
 quits      ends with status 7 on a get
+fades      ends with status 7 when it has answered a get
+sulks      ends with status 7 on SIGTERM
 refuses    answers every broadcast with an error
 alone      lists nobody but itself
 forgetful  lists the dead for ever
@@ -79,6 +81,8 @@ class Fake(object):
                 for line in lines:
                     answer, last = self.reply(line)
                     sock.sendall(answer)
+                    if self.mode == "fades" and line == b"get":
+                        os._exit(7)
                     close = close or last
                 if close:
                     del rests[sock]
@@ -94,6 +98,8 @@ def main():
         sys.exit(3)
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if mode == "sulks":
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
     if mode == "late":
         time.sleep(0.3)
     with open(os.path.join(folder, "%s-%d" % (host, pid)), "w") as out:

@@ -3,7 +3,10 @@
 
 Runs under Python 2.7 and 3: `python3 -m unittest discover tests/lab`.
 """
+import fcntl
 import os
+import resource
+import select
 import signal
 import subprocess
 import sys
@@ -60,6 +63,21 @@ class Parsing(unittest.TestCase):
                 lines.feed(stream[at:at + size])
             self.assertEqual(list(lines.whole), [b"a", b"", b"bc", b"\xff d"])
             self.assertEqual(lines.unfinished(), b"rest")
+
+
+class Waiting(unittest.TestCase):
+    def test_a_descriptor_past_1023_is_like_any_other(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < 1100:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1100, hard))
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        source, sink = os.pipe()
+        high = fcntl.fcntl(source, fcntl.F_DUPFD, 1024)
+        for each in (source, sink, high):
+            self.addCleanup(os.close, each)
+        self.assertRaises(master.TimeUp, master.ready, high, master.now() + 0.01)
+        os.write(sink, b"x")
+        self.assertEqual(master.ready(high, master.now() + 10), select.POLLIN)
 
 
 class Commands(Bench):
@@ -186,6 +204,17 @@ class Failures(Bench):
         err = self.fails([b"Master or testcase error!"] * 2, script, "1:quits", out=b"alive 0,1\n")
         self.assertIn(b"server 1 has ended by itself with status 7", err)
 
+    def test_a_server_that_ends_unnoticed_is_told_at_the_exit_or_the_next_start(self):
+        script = PAIR + b"1 get\nsleep 1000\n"
+        for more, out in ((b"", b""), (b"1 start 2 10001\n1 alive\n", b"alive 0,1\n")):
+            err = self.fails([b"Master or testcase error!"], script + more, "1:fades",
+                             out=b"messages \n" + out)
+            self.assertIn(b"server 1 has ended by itself with status 7", err)
+
+    def test_a_server_that_does_not_end_in_good_order_is_told(self):
+        err = self.fails([b"Master or testcase error!"], PAIR, "1:sulks")
+        self.assertIn(b"server 1 was told to end, and did with status 7", err)
+
     def test_no_answer_is_a_timeout_that_ends_the_run(self):
         script = b"0 start 1 10000\n0 get\n0 alive\n"
         self.fails([b"Timeout!"], script, "0:mute", ["--timeout", "2"])
@@ -254,6 +283,13 @@ class Grading(Bench):
             status, out, err = self.grade("--jobs", jobs)
             self.assertEqual(out, b"a correct\nb correct\nc correct\nd correct\n4 passed, 0 failed\n", err)
             self.assertEqual(status, 0)
+
+    def test_a_folder_may_have_any_name(self):
+        os.rename(self.path("cases"), self.path("[a]*"))
+        self.write(os.path.join("[a]*", "one.input"), "0 start 1 10000\n0 alive\n")
+        self.write(os.path.join("[a]*", "one.output"), "alive 0\n")
+        status, out, err = self.run_tool("grading.py", [self.path("[a]*")])
+        self.assertEqual((status, out), (0, b"one correct\n1 passed, 0 failed\n"), err)
 
     def test_a_wrong_case_shows_the_difference(self):
         self.case("right", "0 start 1 10000\n0 alive\n", "alive 0")

@@ -49,6 +49,7 @@ macro_rules! suite {
             a_stop_ends_a_blocked_write_in_time,
             a_stop_at_rest_ends_in_good_order,
             a_crash_ends_the_run,
+            a_crash_waits_for_nobody,
             a_taken_door_is_named,
             the_last_words_arrive_though_input_was_not_read,
             a_shut_door_lets_nobody_in_until_it_opens,
@@ -287,6 +288,32 @@ pub fn a_crash_ends_the_run<R: Runtime>() {
     let _others: Vec<_> = (0..5).map(|_| running.dial(0)).collect();
     running.dial(0).write_all(b"crash").unwrap();
     running.ends(Outcome::Crash);
+}
+
+/// One connection is on its way out, and goes on sending: a stop would wait for it.
+#[allow(missing_docs)]
+pub fn a_crash_waits_for_nobody<R: Runtime>() {
+    let at_once = || {
+        let running = Running::new::<R>(Plan::default());
+        let mut leaving = running.dial(0);
+        leaving.write_all(b"bye").unwrap();
+        leaving.read_exact(&mut [0; 7]).unwrap();
+        leaving.set_nodelay(true).unwrap();
+        let sender = thread::spawn(move || {
+            while leaving.write_all(b"and another thing").is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let mut socket = running.dial(0);
+        let begin = Instant::now();
+        socket.write_all(b"crash").unwrap();
+        running.ends(Outcome::Crash);
+        let took = begin.elapsed();
+        sender.join().unwrap();
+        took < Duration::from_millis(100)
+    };
+    // A busy machine may hold up one of them.
+    assert!((0..5).any(|_| at_once()));
 }
 
 #[allow(missing_docs)]
