@@ -35,6 +35,8 @@ pub(crate) trait Above {
 struct Peer {
     /// The link of the present session.
     link: Option<Conn>,
+    /// The latest link that named it, by its number: older ones are of its past.
+    latest: u64,
     /// When to dial; none while linked, while dialling, and for ids above our own.
     redial: Option<Time>,
     /// The upper bound of the next pause before a dial.
@@ -72,6 +74,7 @@ impl Mesh {
     pub(crate) fn new(config: &Config) -> Self {
         let peer = |_| Peer {
             link: None,
+            latest: 0,
             redial: None,
             backoff: config.times.backoff_min,
         };
@@ -330,11 +333,15 @@ impl Mesh {
         conn: Conn,
         peer: u32,
     ) -> Result<(), Why> {
-        let number = |c: Conn| self.links[c.slot()].as_ref().map(|link| link.number);
-        if let Some(present) = self.peers[peer as usize].link {
-            if number(present) > number(conn) {
-                return Err(Why::Replaced);
-            }
+        let number = self.links[conn.slot()]
+            .as_ref()
+            .map_or(0, |link| link.number);
+        let known = &mut self.peers[peer as usize];
+        if number < known.latest {
+            return Err(Why::Replaced);
+        }
+        known.latest = number;
+        if let Some(present) = known.link {
             self.end(turn, above, present, Why::Replaced, false);
         }
         self.nameless.retain(|&c| c != conn);

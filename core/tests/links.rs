@@ -180,6 +180,20 @@ fn a_link_accepted_before_the_present_one_of_its_peer_does_not_replace_it() {
 }
 
 #[test]
+fn nor_does_it_follow_one_that_has_ended() {
+    let mut s = Solo::start(0, 3);
+    let [old, present, next] = [(); 3].map(|()| s.accept(LINKS));
+    s.bytes(present, b"ping 2\nmsg 2 new\n");
+    s.lost(present, Loss::Finished);
+    s.bytes(old, b"msg 2 old\n");
+    assert_eq!(s.why(old), Some(Why::Replaced));
+    s.bytes(next, b"msg 2 newer\n");
+    assert_eq!(s.why(next), None);
+    assert_eq!(s.log(), "new,newer");
+    assert_eq!(s.server.alive(), [0, 2]);
+}
+
+#[test]
 fn an_unfinished_line_at_the_end_of_a_link_never_happened() {
     for loss in [Loss::Finished, Loss::Broken] {
         let mut s = Solo::start(0, 2);

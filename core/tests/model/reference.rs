@@ -45,6 +45,8 @@ pub(crate) struct Reference {
     servers: u32,
     pub(crate) log: Vec<String>,
     links: BTreeMap<Conn, Link>,
+    /// By peer: the order of the latest link that named it.
+    latest: BTreeMap<u32, usize>,
     masters: BTreeMap<Conn, Master>,
     made: usize,
     now: Time,
@@ -70,6 +72,7 @@ impl Reference {
             servers,
             log: vec![],
             links: BTreeMap::new(),
+            latest: BTreeMap::new(),
             masters: BTreeMap::new(),
             made: 0,
             now: Time::ZERO,
@@ -255,11 +258,14 @@ impl Reference {
     }
 
     fn up(&mut self, conn: Conn, who: Who, peer: u32) -> Result<(), Why> {
+        let order = self.links[&conn].order;
+        let latest = self.latest.entry(peer).or_insert(order);
+        if *latest > order {
+            return Err(Why::Replaced);
+        }
+        *latest = order;
         let present = self.links.iter().find(|l| l.1.who == Who::Peer(peer));
-        if let Some((&present, link)) = present {
-            if link.order > self.links[&conn].order {
-                return Err(Why::Replaced);
-            }
+        if let Some((&present, _)) = present {
             self.end(present, Why::Replaced);
         }
         let now = self.now;

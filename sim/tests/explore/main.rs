@@ -95,10 +95,10 @@ fn the_reduction_loses_no_state_with_losses_three_servers_or_a_start_from_nothin
         (bounds(3, 1, 1, 1, 0), [15885, 646, 551, 21], [22237, 34052]),
         (
             bounds(2, 1, 1, 1, 1),
-            [14975, 2974, 2489, 25],
-            [18844, 22717],
+            [14981, 2884, 2409, 25],
+            [18966, 22829],
         ),
-        (down, [2799, 608, 437, 22], [3421, 4197]),
+        (down, [2809, 594, 425, 22], [3455, 4229]),
     ] {
         let (reduced, full) = agree(&bounds, found);
         assert_eq!(
