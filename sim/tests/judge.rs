@@ -2,14 +2,14 @@
 //! altered, left out or put in: it objects to that, in the words that are meant for it, and to
 //! nothing when it hears the truth.
 
-use chatroom_core::{ChatServer, Conn, MASTERS, News, Place, Span, Time, Why};
+use chatroom_core::{ChatServer, Conn, Loss, MASTERS, News, Place, Span, Time, Why};
 use chatroom_sim::chat::judge::{
     ACCURACY, BOUNDS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN, REPLIES, VALIDITY,
 };
 use chatroom_sim::chat::{Grid, Judge, Setup, cases, judge, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host, Peer, Who};
-use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
+use chatroom_sim::observer::{Cause, Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Fate, Plan, Way};
 use chatroom_sim::trace::Recorder;
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ fn millis(count: u64) -> Time {
 #[derive(Default)]
 struct Known {
     masters: BTreeMap<Client, Conn>,
+    opened: BTreeMap<Client, u64>,
     /// By server and peer, the latest last.
     sessions: BTreeMap<(u16, u32), Vec<Conn>>,
     dialled: BTreeMap<(u16, Conn), u64>,
@@ -51,10 +52,13 @@ struct Known {
 
 impl Known {
     fn learn(&mut self, fact: &Fact<'_, News>) {
-        if let Fact::Opened { conn, peer, .. } = fact
+        if let Fact::Opened {
+            conn, peer, link, ..
+        } = fact
             && let Peer::Client(client) = peer
         {
             self.masters.insert(*client, *conn);
+            self.opened.insert(*client, *link);
         }
         if let Fact::Notice { who, notice, .. } = fact
             && let News::Up { peer, conn } = notice
@@ -486,6 +490,29 @@ fn a_get_that_shows_another_log_is_found() {
 }
 
 #[test]
+fn a_get_that_shows_what_was_asked_for_behind_it_is_found() {
+    check(vec![case(
+        grid(&[(1000, A, "get\nbroadcast hello\n")]),
+        sent("messages \n", b"messages hello\n"),
+        REPLIES,
+        "server 0.0 answered a get with 1 messages, and this master asked for that at place 1 behind it",
+        &[
+            "server0 received: get\\nbroadcast hello\\n",
+            "server0 sent: messages \\n",
+        ],
+    )]);
+}
+
+#[test]
+fn a_host_that_is_paused_at_the_end_owes_no_answer() {
+    for at in [3500, 3600] {
+        let pause = [(at, Change::Pause(Host(0)))];
+        let plan = grid(&[(3500, A, "get\n")]);
+        assert_eq!(judged(&with(plan, &pause), &truth()), None);
+    }
+}
+
+#[test]
 fn a_watcher_that_is_told_what_did_not_happen_is_found() {
     let watch = || grid(&[(1000, A, "watch\n"), (2000, C, "broadcast hello\n")]);
     check(vec![
@@ -505,6 +532,13 @@ fn a_watcher_that_is_told_what_did_not_happen_is_found() {
                 "server0 sent: delivered 1 hello\\n",
                 "plan over: the end of the plan",
             ],
+        ),
+        case(
+            watch(),
+            sent("delivered 1 hello\n", b""),
+            REPLIES,
+            "server 0.0 has not told a watcher Delivered(1, \"hello\"), which happened at 2.004242s",
+            &["plan over: the end of the plan"],
         ),
         case(
             grid(&[(1000, A, "get\n")]),
@@ -541,13 +575,34 @@ fn a_master_is_closed_only_for_what_a_master_can_do() {
     let watching = grid(&[(1000, A, "watch\n")]);
     let later = grid(&[(1000, A, "alive\nwatch\n")]);
     assert_eq!(judged(&idle, &truth()), None);
-    for why in [Why::Finished, Why::Broken, Why::Ending] {
-        assert_eq!(judged(&idle, &closed(why)), None, "{why}");
+    for (why, loss) in [
+        (Why::Finished, Some(Loss::Finished)),
+        (Why::Broken, Some(Loss::Broken)),
+        (Why::Ending, None),
+    ] {
+        let reason = meanwhile(move |known, tell| {
+            let (who, conn) = (first(0), known.masters[&A]);
+            match loss {
+                Some(loss) => tell(&Fact::Lost {
+                    who,
+                    conn,
+                    link: known.opened[&A],
+                    loss,
+                    cause: Cause::Closed,
+                })?,
+                None => note(tell, who, News::Ending)?,
+            }
+            note(tell, who, News::Closed { conn, why })
+        });
+        assert_eq!(judged(&idle, &reason), None, "{why}");
     }
     for plan in [&watching, &later] {
         assert_eq!(judged(plan, &closed(Why::FellBehind)), None);
     }
     for why in [
+        Why::Finished,
+        Why::Broken,
+        Why::Ending,
         Why::Crowded,
         Why::FellBehind,
         Why::Silent,
@@ -900,6 +955,28 @@ fn a_log_that_is_called_full_when_it_is_not_is_found() {
         "server 0.0 says that its log of 5 bytes is full",
         &["plan change: heal"],
     )]);
+}
+
+#[test]
+fn a_server_that_left_for_a_full_log_stays_away() {
+    let mut plan = grid(&[(1000, A, "broadcast hello\n")]);
+    plan.notes.insert("text".into(), "100".into());
+    plan.notes.insert("log".into(), "105".into());
+    let back = |left| {
+        meanwhile(move |known, tell| {
+            let conn = known.session(0, 1);
+            note(tell, first(0), News::LogFull { bytes: 5, left })?;
+            tell(&Fact::Change {
+                change: &Change::Reset(BOTH),
+            })?;
+            note(tell, first(0), down(1, conn, Why::Broken))?;
+            note(tell, first(0), News::Up { peer: 1, conn })
+        })
+    };
+    assert_eq!(judged(&plan, &back(false)), None);
+    let (property, text, _) = judged(&plan, &back(true)).expect("it left");
+    let said = "server 0.0 says that server 1 is up, and has left the grid";
+    assert_eq!((property, &*text), (BOUNDS, said));
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) struct Life {
     /// It left the grid, or is about to end in good order.
     pub(super) leaving: bool,
     pub(super) log_was_full: bool,
+    /// Its log was full of what peers sent: it left the grid for good.
+    pub(super) left: bool,
     pub(super) deliveries: u64,
     /// Bytes of all its broadcasts, as they go out on each link.
     pub(super) broadcast_bytes: u64,
@@ -67,6 +69,7 @@ impl Life {
             mixed_up: Vec::new(),
             leaving: false,
             log_was_full: false,
+            left: false,
             deliveries: 0,
             broadcast_bytes: 0,
             before: vec![None; hosts],

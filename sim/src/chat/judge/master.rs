@@ -58,11 +58,13 @@ pub(super) struct Master {
     pub(super) entries: usize,
     /// Whether two masters' equal broadcasts could have been mixed up.
     pub(super) unsure: bool,
-    /// What it must be told, from its `watch` on.
-    pub(super) watch: Option<VecDeque<Told>>,
+    /// What it must be told, from its `watch` on, with the moments at which it happened.
+    pub(super) watch: Option<VecDeque<(Time, Told)>>,
     /// It asked to watch when it was not clear when that took effect.
     pub(super) watch_unsure: bool,
     pub(super) told: VecDeque<(u64, Told)>,
+    /// Its end reached the server.
+    pub(super) lost: bool,
     pub(super) deaf: bool,
     /// When it last did not read.
     pub(super) deaf_until: Time,

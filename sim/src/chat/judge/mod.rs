@@ -240,7 +240,7 @@ impl Judge {
                 sender,
                 conn: Some(conn),
                 text,
-            } => return self.message(step, who, *conn, *sender, text),
+            } => return self.message(now, step, who, *conn, *sender, text),
             News::Up { peer, conn } => self.up(now, step, who, *peer, *conn)?,
             News::Down {
                 peer,
@@ -367,11 +367,15 @@ impl<M: Chat> Observer<M> for Judge {
                 held.said = offset + bytes.len() as u64;
                 held.said_at = now;
             }
+            Fact::Lost { link, .. } => {
+                if let Some(master) = &mut self.link(*link).master {
+                    master.lost = true;
+                }
+            }
             Fact::Opened { door: None, .. }
             | Fact::DialFailed { .. }
             | Fact::TurnedAway { .. }
             | Fact::Closed { .. }
-            | Fact::Lost { .. }
             | Fact::ClientOpened { .. }
             | Fact::ClientHeard { .. }
             | Fact::ClientLost { .. }

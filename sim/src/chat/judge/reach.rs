@@ -53,6 +53,10 @@ impl Judge {
             return broken(ACCURACY, text, &[step]);
         }
         let life = self.life(who);
+        if life.left {
+            let text = format!("server {who} says that server {peer} is up, and has left the grid");
+            return broken(BOUNDS, text, &[step]);
+        }
         if life.up[index].is_some() {
             let text = format!("server {who} says twice that server {peer} is up");
             return broken(ACCURACY, text, &[step]);
@@ -78,7 +82,7 @@ impl Judge {
         ours.base = life.broadcast_bytes;
         ours.up = true;
         ours.heard = now;
-        self.tell_watchers(who, |_| Told::Up(index));
+        self.tell_watchers(now, who, |_| Told::Up(index));
         Ok(())
     }
 
@@ -122,7 +126,7 @@ impl Judge {
             .first
             .map_or(step, |first| first.1);
         self.lives[who.host.index()][who.life as usize].set_up(index, None);
-        self.tell_watchers(who, |_| Told::Down(index));
+        self.tell_watchers(now, who, |_| Told::Down(index));
         self.links[link].sides[side].up = false;
         self.in_time(now, step, who, link, side)?;
         let Some(other) = self.links[link].sides[1 - side].who else {
@@ -312,6 +316,7 @@ impl Judge {
         let longest = self.limits.text as u64 + 1;
         let life = self.life_mut(who);
         life.leaving |= left;
+        life.left |= left;
         life.log_was_full = true;
         let bytes = life.log.len() as u64;
         if bytes + longest <= limit {

@@ -28,7 +28,11 @@ impl Judge {
         let count = self.life(who).masters.len();
         self.life_mut(who).masters.retain(|held| *held != link);
         let right = match why {
-            Why::Finished | Why::Broken | Why::Ending => true,
+            Why::Finished | Why::Broken => {
+                let master = self.links[link].master.as_ref();
+                master.is_some_and(|master| master.lost)
+            }
+            Why::Ending => self.life(who).leaving,
             Why::Crowded => count >= self.limits.masters,
             Why::FellBehind => {
                 self.sometimes.hit(cases::WATCHER_DROPPED);
@@ -169,13 +173,13 @@ impl Judge {
     }
 
     /// Tells all watchers of a life what the server must tell them.
-    pub(super) fn tell_watchers(&mut self, who: Who, told: impl Fn(usize) -> Told) {
+    pub(super) fn tell_watchers(&mut self, now: Time, who: Who, told: impl Fn(usize) -> Told) {
         let life = &self.lives[who.host.index()][who.life as usize];
         for link in &life.masters {
             if let Some(master) = &mut self.links[*link].master
                 && let Some(watch) = &mut master.watch
             {
-                watch.push_back(told(*link));
+                watch.push_back((now, told(*link)));
             }
         }
     }
@@ -310,6 +314,13 @@ impl Judge {
             );
             return broken(OWN, text, &events);
         }
+        let behind = master.asked.iter().find_map(|asked| asked.done);
+        if let Some(place) = behind.filter(|place| *place <= entries && !master.unsure) {
+            let text = format!(
+                "server {who} answered a get with {entries} messages, and this master asked for that at place {place} behind it"
+            );
+            return broken(REPLIES, text, &events);
+        }
         if entries < asked.entries {
             let text = format!(
                 "server {who} answered a get with {entries} messages when its log had {}",
@@ -402,7 +413,7 @@ impl Judge {
             let Some((step, told)) = master.told.pop_front() else {
                 break;
             };
-            let due = watch.pop_front();
+            let due = watch.pop_front().map(|(_, due)| due);
             if due.as_ref() != Some(&told) {
                 let text = format!("server {who} told a watcher {told:?} when {due:?} was due");
                 return broken(REPLIES, text, &[step]);
@@ -414,9 +425,13 @@ impl Judge {
         Ok(())
     }
 
-    /// No question of a master that reads is open for long, and none waits unread.
+    /// No question of a master that reads is open for long, and none waits unread; nor does what
+    /// it must be told.
     pub(super) fn all_answered(&self, now: Time, step: u64) -> Judgement {
         for life in self.lives.iter().flatten() {
+            if !past(life.resumed, SETTLED, now) {
+                continue;
+            }
             for link in &life.masters {
                 let held = &self.links[*link];
                 let Some(master) = &held.master else {
@@ -446,6 +461,17 @@ impl Judge {
                         life.who, asked.ask, asked.at
                     );
                     return broken(BOUNDS, text, &[asked.step, step]);
+                }
+                let due = master.watch.as_ref().and_then(|watch| watch.front());
+                if let Some((since, due)) = due
+                    && settled
+                    && past(*since, SETTLED, now)
+                {
+                    let text = format!(
+                        "server {} has not told a watcher {due:?}, which happened at {since}",
+                        life.who
+                    );
+                    return broken(REPLIES, text, &[step]);
                 }
             }
         }

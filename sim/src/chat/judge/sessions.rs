@@ -34,7 +34,7 @@ impl Judge {
         });
         life.append(text);
         life.last[who.host.index()] = Some((who.life, number));
-        self.tell_watchers(who, |_| {
+        self.tell_watchers(now, who, |_| {
             super::master::Told::Delivered(who.host.index(), text.into())
         });
         for link in sessions {
@@ -46,6 +46,7 @@ impl Judge {
     /// A life delivered a message of a peer.
     pub(super) fn message(
         &mut self,
+        now: Time,
         step: u64,
         who: Who,
         conn: Conn,
@@ -56,7 +57,7 @@ impl Judge {
         let life = &mut self.lives[who.host.index()][who.life as usize];
         life.append(text);
         life.deliveries += 1;
-        self.tell_watchers(who, |_| {
+        self.tell_watchers(now, who, |_| {
             super::master::Told::Delivered(sender as usize, text.into())
         });
         if self.damaged {
