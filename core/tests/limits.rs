@@ -225,11 +225,15 @@ fn replies_past_the_limit_hold_what_was_read_and_lose_none_of_it() {
 fn a_watcher_that_does_not_read_is_dropped_one_byte_past_its_limit() {
     let mut s = limited(2, |l| l.watch = 2 * "delivered 1 abc\n".len());
     let (w, m, p) = (s.master(), s.master(), s.peer(1));
+    let reads = s.master();
     s.bytes(w, b"watch\n");
+    s.bytes(reads, b"watch\n");
     s.bytes(p, b"msg 1 abc\nmsg 1 abc\n");
     assert_eq!(s.why(w), None);
+    assert_eq!(s.read(reads), "delivered 1 abc\n".repeat(2));
     s.bytes(p, b"msg 1 x\n");
     assert_eq!(s.why(w), Some(Why::FellBehind));
+    assert_eq!(s.read(reads), "delivered 1 x\n");
     assert_eq!(s.ask(m, "get"), "messages abc,abc,x\n");
 }
 
@@ -308,6 +312,26 @@ fn input_that_was_held_is_obeyed_in_order_and_may_wait_again_for_a_slow_peer() {
         ("abc,d,e", Some(Why::Finished))
     );
     assert_eq!(s.read(p), "msg 0 d\nmsg 0 e\n");
+}
+
+#[test]
+fn a_master_that_waits_for_a_slow_peer_keeps_nobody_out_and_may_leave() {
+    let reply = "alive 0,1\n".len();
+    let mut s = limited(2, |l| {
+        l.replies = reply;
+        l.high_water = 5;
+    });
+    let (p, m) = (s.peer(1), s.master());
+    s.bytes(m, b"broadcast abc\nalive\nalive\nbroadcast d\n");
+    assert_eq!(s.read(m), "alive 0,1\n".repeat(2));
+    assert_eq!((s.log().as_str(), s.paused.contains(&m)), ("abc", true));
+    let other = s.master();
+    assert_eq!(s.ask(other, "alive"), "alive 0,1\n");
+    // It is owed nothing, and has something to be done yet.
+    s.lost(m, Loss::Finished);
+    assert_eq!(s.why(m), None);
+    assert_eq!(s.read(p), "msg 0 abc\nmsg 0 d\n");
+    assert_eq!((s.log().as_str(), s.why(m)), ("abc,d", Some(Why::Finished)));
 }
 
 #[test]
