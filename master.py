@@ -435,12 +435,14 @@ class Master(object):
 
     def start(self, command):
         pid, port = command.pid, command.port
-        held = self.servers.get(pid)
-        if held is not None:
-            if held.process.poll() is None:
+        if pid in self.servers:
+            try:
+                self.server(pid)
+            except LabError as error:
+                self.fail(error.words, error.hint)
+            else:
                 raise LabError(("Invalid pid: %d" % pid).encode("ascii"),
                                "server %d is already running: crash it first" % pid)
-            self.missed(held)
         self.refuse_taken(port)
         began = now()
         server = Server(pid, self.host, port, self.spawn(command))
@@ -598,23 +600,16 @@ class Master(object):
 
     # The end
 
-    def missed(self, server):
-        """Tells of a server that ended though nothing told it to."""
-        self.forget(server)
-        self.fail("Master or testcase error!",
-                  "server %d has ended by itself with %s" % (server.pid, server.end()))
-
     def settle(self):
         """Learns who ended by itself, and what became of broadcasts that no later reply has
         vouched for."""
-        for _, server in sorted(self.servers.items()):
-            if server.process.poll() is not None:
-                self.missed(server)
-            elif server.command is not None and server.command.broadcasts:
-                try:
-                    self.ask(server.pid, b"alive", b"alive")
-                except LabError as error:
-                    self.fail(error.words, error.hint)
+        for pid in sorted(self.servers):
+            try:
+                server = self.server(pid)
+                if server.command is not None and server.command.broadcasts:
+                    self.ask(pid, b"alive", b"alive")
+            except LabError as error:
+                self.fail(error.words, error.hint)
 
     def stop(self, forced):
         """Ends every server, kindly unless `forced`, and runs ./stopall."""

@@ -322,21 +322,19 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
     /// (at most 250 ms) to take what was sent to them.
     pub fn farewell(&mut self) {
         let now = self.clock.now();
+        let crashed = self.outcome == Some(Outcome::Crash);
         self.doors.clear();
         for slot in 0..self.seats.len() {
             if let Some(seat) = self.seats[slot].take() {
                 self.changes.push(Change::Closed(seat.conn));
-                if self.outcome == Some(Outcome::Crash) || !seat.spoke {
+                if crashed || !seat.spoke {
                     socket::end(&seat.socket);
                 } else {
                     self.leaving.take(now, seat.socket);
                 }
             }
         }
-        let most = match self.outcome {
-            Some(Outcome::Crash) => Span::ZERO,
-            Some(Outcome::Done) | None => FAREWELL,
-        };
+        let most = if crashed { Span::ZERO } else { FAREWELL };
         self.leaving.wait(self.clock, most, &mut self.buffer);
     }
 

@@ -24,15 +24,18 @@ impl Sometimes {
         self.add(name, 1);
     }
 
-    /// Counts `count` cases; saturates.
+    /// Counts `count` cases; saturates. Where there are none, no counter comes of it.
     pub fn add(&mut self, name: &'static str, count: u64) {
-        let counter = self.0.entry(name).or_insert(0);
-        *counter = counter.saturating_add(count);
+        if count > 0 {
+            let counter = self.0.entry(name).or_insert(0);
+            *counter = counter.saturating_add(count);
+        }
     }
 
     /// Adds all counters of another.
     pub fn merge(&mut self, other: &Self) {
         for (name, count) in other.iter() {
+            self.expect(name);
             self.add(name, count);
         }
     }
@@ -55,5 +58,25 @@ impl Sometimes {
             .filter(|(_, count)| *count == 0)
             .map(|(name, _)| name)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_case_that_is_expected_is_missed() {
+        let mut one = Sometimes::new();
+        one.add("none", 0);
+        one.add("two", 2);
+        assert_eq!(one.missing(), [""; 0]);
+        one.expect("none");
+        one.expect("two");
+        let mut sum = Sometimes::new();
+        sum.merge(&one);
+        sum.merge(&one);
+        assert_eq!(sum.iter().collect::<Vec<_>>(), [("none", 0), ("two", 4)]);
+        assert_eq!(sum.missing(), ["none"]);
     }
 }

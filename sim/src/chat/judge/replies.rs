@@ -27,16 +27,13 @@ impl Judge {
     ) -> Judgement {
         let count = self.life(who).masters.len();
         self.life_mut(who).masters.retain(|held| *held != link);
+        let master = self.links[link].master.as_ref();
         let right = match why {
-            Why::Finished | Why::Broken => {
-                let master = self.links[link].master.as_ref();
-                master.is_some_and(|master| master.lost)
-            }
+            Why::Finished | Why::Broken => master.is_some_and(|master| master.lost),
             Why::Ending => self.life(who).leaving,
             Why::Crowded => count >= self.limits.masters,
             Why::FellBehind => {
                 self.sometimes.hit(cases::WATCHER_DROPPED);
-                let master = self.links[link].master.as_ref();
                 master.is_some_and(|master| master.watch.is_some() || master.watch_unsure)
             }
             Why::Silent
