@@ -1,7 +1,7 @@
 //! `serve --record` and `replay`, from outside: servers over their whole lives, on every runtime,
 //! whatever ends them, do the same again.
 
-use chatroom_core::{ChatServer, Config, MASTERS, Machine, Time};
+use chatroom_core::{ChatServer, Config, MASTERS, Machine, Remote, Time};
 use chatroom_record::Recorder;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -221,7 +221,9 @@ fn another_server_is_told_from_the_recorded_one() {
     let mut server =
         Recorder::new(server, file, header.as_bytes(), |error| panic!("{error}")).unwrap();
     server.handle_start(Time::ZERO);
-    let master = server.handle_accepted(Time::ZERO, MASTERS).unwrap();
+    let master = server
+        .handle_accepted(Time::ZERO, MASTERS, Remote::default())
+        .unwrap();
     let line = b"broadcast longer than that\n";
     server.handle_bytes(Time::ZERO, master, line).unwrap();
     while server.poll().is_some() {}

@@ -1,7 +1,9 @@
 //! The hot paths of the core as plain functions, counted by `benches/instructions.rs` and timed by
 //! `benches/wall.rs`.
 
-use chatroom_core::{Action, ChatServer, Config, Conn, LINKS, MASTERS, Machine, Span, Time};
+use chatroom_core::{
+    Action, ChatServer, Config, Conn, LINKS, MASTERS, Machine, Remote, Span, Time,
+};
 
 /// Server 0 of a grid with all its peers linked, and one master.
 #[derive(Debug)]
@@ -25,7 +27,9 @@ impl Hub {
         let mut server = ChatServer::new(Config::new(0, peers + 1)).expect("a good configuration");
         let now = Time::ZERO;
         server.handle_start(now);
-        let master = server.handle_accepted(now, MASTERS).expect("room");
+        let master = server
+            .handle_accepted(now, MASTERS, Remote::default())
+            .expect("room");
         let mut hub = Self {
             server,
             now,
@@ -34,7 +38,10 @@ impl Hub {
         };
         // One after the other: links without a name are limited.
         for i in 1..=peers {
-            let link = hub.server.handle_accepted(now, LINKS).expect("room");
+            let link = hub
+                .server
+                .handle_accepted(now, LINKS, Remote::default())
+                .expect("room");
             hub.links.push(link);
             hub.bytes(link, format!("ping {i}\n").as_bytes());
         }

@@ -8,7 +8,7 @@
 //! whose network is a variable:
 //!
 //! ```
-//! use chatroom_core::{Action, ChatServer, Config, ConfigError, Conn, Dialled, Machine, Time};
+//! use chatroom_core::{Action, ChatServer, Config, ConfigError, Conn, Dialled, Machine, Remote, Time};
 //! use chatroom_core::{LINKS, MASTERS};
 //!
 //! /// Drains a server. Gives the dial that it asks for, if it asks for one.
@@ -49,7 +49,7 @@
 //! let dial = drain(&mut one).expect("a server dials the ids below its own");
 //!
 //! // The network connects them: each end has a handle of its own.
-//! let link = zero.handle_accepted(now, LINKS).expect("there is room");
+//! let link = zero.handle_accepted(now, LINKS, Remote::default()).expect("there is room");
 //! drain(&mut zero);
 //! one.handle_dialled(now, dial, Dialled::Connected).expect("it is being dialled");
 //! drain(&mut one);
@@ -59,11 +59,11 @@
 //! assert_eq!((zero.alive(), one.alive()), (vec![0, 1], vec![0, 1]));
 //!
 //! // A master tells server 1 to broadcast; one of server 0 asks what it received.
-//! let speaker = one.handle_accepted(now, MASTERS).expect("there is room");
+//! let speaker = one.handle_accepted(now, MASTERS, Remote::default()).expect("there is room");
 //! one.handle_bytes(now, speaker, b"broadcast hello, grid\n").expect("it is open");
 //! drain(&mut one);
 //! carry(now, &mut one, dial, &mut zero, link);
-//! let reader = zero.handle_accepted(now, MASTERS).expect("there is room");
+//! let reader = zero.handle_accepted(now, MASTERS, Remote::default()).expect("there is room");
 //! zero.handle_bytes(now, reader, b"get\n").expect("it is open");
 //! drain(&mut zero);
 //! let mut reply = Vec::new();

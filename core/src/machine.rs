@@ -27,14 +27,18 @@ pub trait Machine {
     /// before anything else; repeated calls do nothing.
     fn handle_start(&mut self, now: Time);
 
-    /// Tells that a stranger connected to `door`, and gets the handle of the new connection.
+    /// Handles a connection that was accepted on `door`; the result is its handle.
+    ///
+    /// The driver then hands over what the connection has already sent before it accepts the next
+    /// one, so that the machine never judges a newcomer by bytes that wait in a socket.
     ///
     /// # Errors
     /// [`Refused`] if the machine takes no more there: the driver closes the socket at once.
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused>;
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused>;
 
-    /// Tells that a connection could not be accepted on `door` for want of a resource (file
-    /// descriptors, memory). The machine shuts the door for a while.
+    /// Handles that a connection could not be accepted on `door` for want of a resource (file
+    /// descriptors, memory, threads). The machine must answer with [`Action::Shut`] and open the
+    /// door again after a while: otherwise a driver that waits for readiness would spin.
     fn handle_starved(&mut self, now: Time, door: Door);
 
     /// Tells how a dial that [`Action::Dial`] asked for ended.
@@ -83,8 +87,8 @@ pub trait Machine {
     #[must_use]
     fn pending(&self, conn: Conn, skip: usize) -> &[u8];
 
-    /// When to call [`handle_timeout`](Machine::handle_timeout) next, and why; `None` after
-    /// [`Action::Halt`].
+    /// When to call [`handle_timeout`](Machine::handle_timeout) next, and why; `None` if nothing
+    /// is pending, as after [`Action::Halt`]. A driver then waits for its sockets alone.
     #[must_use]
     fn poll_timeout(&self) -> Option<Timeout>;
 }
@@ -140,6 +144,17 @@ pub enum Level {
 /// One of the places where a machine listens: an index into the driver's table of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Door(pub u8);
+
+/// What a driver knows of whoever connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Remote {
+    /// Where it connects from: equal for connections of one source (for TCP the IP address,
+    /// without the port), and nothing else. 0 if the driver cannot tell.
+    pub source: u128,
+    /// Whether it had already finished or reset the connection by the time it was accepted. What
+    /// it sent before can still be read.
+    pub gone: bool,
+}
 
 /// One of the places that a machine may dial: an index into the driver's table of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,8 +235,11 @@ pub enum Action<N> {
 pub enum Halt {
     /// At once, as if the process had been killed: nothing is flushed.
     Crash,
-    /// In good order, after a [`Machine::handle_shutdown`].
+    /// In good order, after a [`Machine::handle_shutdown`]: all that was owed has been sent.
     Done,
+    /// After a [`Machine::handle_shutdown`] whose bound passed before all that was owed could be
+    /// sent.
+    Unfinished,
 }
 
 /// How a dial ended.

@@ -6,7 +6,9 @@ use crate::counters::{Counters, Gauges};
 use crate::desk::Desk;
 use crate::frame::TooLong;
 use crate::log::Log;
-use crate::machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Timeout};
+use crate::machine::{
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Remote, Timeout,
+};
 use crate::mesh::{Above, Mesh};
 use crate::news::{News, Why};
 use crate::slots::{Owner, Slots};
@@ -418,7 +420,7 @@ impl Machine for ChatServer {
         self.mesh.start(&mut self.turn);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
         self.enter(now);
         if self.phase != Phase::Running {
             return Err(Refused);

@@ -115,7 +115,10 @@ fn a_crash_flushes_nothing_and_ends_all_at_once() {
             Err(Misuse::Stale)
         );
     }
-    assert_eq!(s.server.handle_accepted(s.now, MASTERS), Err(Refused));
+    assert_eq!(
+        s.server.handle_accepted(s.now, MASTERS, Remote::default()),
+        Err(Refused)
+    );
     s.server.handle_timeout(s.now + SUSPICION);
     s.server.handle_shutdown(s.now);
     s.server.handle_starved(s.now, LINKS);
@@ -169,7 +172,10 @@ fn a_shutdown_flushes_what_was_accepted_then_ends() {
     assert_eq!(s.why(nameless), Some(Why::Ending));
     assert!(s.dials.is_empty() && s.paused.contains(&m));
     assert_eq!(s.shut.len(), 2);
-    assert_eq!(s.server.handle_accepted(s.now, LINKS), Err(Refused));
+    assert_eq!(
+        s.server.handle_accepted(s.now, LINKS, Remote::default()),
+        Err(Refused)
+    );
     s.server.handle_shutdown(s.now);
     s.bytes(m, b"broadcast too late\n");
     assert_eq!(s.read(p), "msg 1 a\n");

@@ -4,10 +4,12 @@ use crate::leaving::Leaving;
 use crate::observer::Observer;
 use crate::socket::{self, Came};
 use crate::{Addresses, Clock, Error};
-use chatroom_core::machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Place, pieces};
+use chatroom_core::machine::{
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Place, Remote, pieces,
+};
 use chatroom_core::time::{Span, Time};
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// Bytes read in one call, from one connection.
@@ -94,8 +96,11 @@ pub enum Progress {
 pub enum Outcome {
     /// As if the process had been killed: end it at once.
     Crash,
-    /// In good order.
+    /// In good order: peers have taken all that they were owed.
     Done,
+    /// In good order, but the bound of the shutdown passed before peers had taken all that they
+    /// were owed.
+    Unfinished,
 }
 
 #[derive(Debug)]
@@ -377,7 +382,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 return Progress::Idle;
             }
             match listener.socket.accept() {
-                Ok((socket, _)) => self.admit(now, door, socket),
+                Ok((socket, from)) => self.admit(now, door, socket, from),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Wait,
                 Err(e) if is_want(&e) => {
                     self.machine.handle_starved(now, door);
@@ -393,7 +398,15 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         Progress::More
     }
 
-    fn admit(&mut self, now: Time, door: Door, socket: TcpStream) {
+    fn admit(&mut self, now: Time, door: Door, socket: TcpStream, from: SocketAddr) {
+        let source = match from.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let remote = Remote {
+            source: source.to_bits(),
+            gone: false,
+        };
         let mode = match self.reads {
             Reads::Blocking => Ok(()),
             Reads::Ready => socket.set_nonblocking(true),
@@ -401,7 +414,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         if mode.and_then(|()| socket.set_nodelay(true)).is_err() {
             return;
         }
-        if let Ok(conn) = self.machine.handle_accepted(now, door) {
+        if let Ok(conn) = self.machine.handle_accepted(now, door, remote) {
             self.sit(now, Seat::new(conn, socket, Stage::Open));
             self.changes.push(Change::Opened(conn));
         }
@@ -527,6 +540,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 Action::Notice(notice) => self.observer.notice(now, &notice),
                 Action::Halt(Halt::Crash) => self.outcome = Some(Outcome::Crash),
                 Action::Halt(Halt::Done) => self.outcome = Some(Outcome::Done),
+                Action::Halt(Halt::Unfinished) => self.outcome = Some(Outcome::Unfinished),
             }
         }
         if now >= self.look_at {

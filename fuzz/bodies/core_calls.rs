@@ -105,7 +105,10 @@ impl Caller<'_> {
             0 => self.server.handle_start(self.now),
             1 | 2 => {
                 let door = Door(self.byte() as u8 % 3);
-                if let Ok(conn) = self.server.handle_accepted(self.now, door) {
+                if let Ok(conn) = self
+                    .server
+                    .handle_accepted(self.now, door, Remote::default())
+                {
                     assert!(!self.halted);
                     let state = if door == LINKS {
                         State::Link

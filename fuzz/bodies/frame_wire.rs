@@ -42,12 +42,18 @@ fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
     server
         .handle_dialled(now, dial, Dialled::Connected)
         .expect("being dialled");
-    let watcher = server.handle_accepted(now, MASTERS).expect("room");
+    let watcher = server
+        .handle_accepted(now, MASTERS, Remote::default())
+        .expect("room");
     server.handle_bytes(now, watcher, b"watch\n").expect("open");
     let subject = match kind % 3 {
         0 => dial,
-        1 => server.handle_accepted(now, LINKS).expect("room"),
-        _ => server.handle_accepted(now, MASTERS).expect("room"),
+        1 => server
+            .handle_accepted(now, LINKS, Remote::default())
+            .expect("room"),
+        _ => server
+            .handle_accepted(now, MASTERS, Remote::default())
+            .expect("room"),
     };
     let mut outcome = Outcome {
         log: vec![],

@@ -1,11 +1,11 @@
 //! One record to bytes and back. The table of tags is on the crate's front page.
 
-use chatroom_core::machine::{Conn, Dialled, Door, Halt, Level, Loss, Misuse, Place};
+use chatroom_core::machine::{Conn, Dialled, Door, Halt, Level, Loss, Misuse, Place, Remote};
 use chatroom_core::time::Time;
 use std::fmt;
 
 /// The version of the format that is written, and the only one that is read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The longest body of a record, in bytes. A call that needs more ends the recording.
 pub const RECORD_MAX: usize = 16 << 20;
 /// The longest header, in bytes.
@@ -17,7 +17,7 @@ pub(crate) const MAGIC: &[u8; 8] = b"chatrec\n";
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call<'a> {
     Start,
-    Accepted(Door),
+    Accepted(Door, Remote),
     Starved(Door),
     Dialled(Conn, Dialled),
     Bytes(Conn, &'a [u8]),
@@ -109,7 +109,7 @@ impl Codec {
         let again = matches!(call, Call::Sent(_, _, bytes) if bytes == self.sent);
         out.push(match call {
             Call::Start => tag::START,
-            Call::Accepted(_) => tag::ACCEPTED,
+            Call::Accepted(..) => tag::ACCEPTED,
             Call::Starved(_) => tag::STARVED,
             Call::Dialled(..) => tag::DIALLED,
             Call::Bytes(..) => tag::BYTES,
@@ -123,7 +123,12 @@ impl Codec {
         self.now = now;
         match call {
             Call::Start | Call::Timeout | Call::Shutdown => {}
-            Call::Accepted(door) | Call::Starved(door) => out.push(door.0),
+            Call::Accepted(door, remote) => {
+                out.extend_from_slice(&[door.0, u8::from(remote.gone)]);
+                put(out, (remote.source >> 64) as u64);
+                put(out, remote.source as u64);
+            }
+            Call::Starved(door) => out.push(door.0),
             Call::Dialled(conn, outcome) => {
                 put_conn(out, conn);
                 out.push(match outcome {
@@ -194,6 +199,7 @@ impl Codec {
                 match halt {
                     Halt::Crash => 0,
                     Halt::Done => 1,
+                    Halt::Unfinished => 2,
                 },
             ]),
             Output::Idle(None) => {
@@ -226,7 +232,13 @@ impl Codec {
         let now = self.now;
         let record = match tag {
             tag::START => Record::Call(now, Call::Start),
-            tag::ACCEPTED => Record::Call(now, Call::Accepted(Door(fields.byte()?))),
+            tag::ACCEPTED => {
+                let door = Door(fields.byte()?);
+                let gone = *fields.one_of(&[false, true])?;
+                let high = u128::from(fields.varint()?);
+                let source = high << 64 | u128::from(fields.varint()?);
+                Record::Call(now, Call::Accepted(door, Remote { source, gone }))
+            }
             tag::STARVED => Record::Call(now, Call::Starved(Door(fields.byte()?))),
             tag::DIALLED => {
                 let conn = fields.conn()?;
@@ -338,6 +350,7 @@ impl<'a> Fields<'a> {
 
     fn output(&mut self, tag: u8) -> Result<Output<'a>, &'static str> {
         const MISUSES: &[Misuse] = &[Misuse::Stale, Misuse::WrongState, Misuse::TooMuch];
+        const HALTS: &[Halt] = &[Halt::Crash, Halt::Done, Halt::Unfinished];
         const LEVELS: &[Level] = &[Level::Debug, Level::Info, Level::Warn];
         Ok(match tag {
             tag::TOOK => Output::Took(self.conn()?),
@@ -351,7 +364,7 @@ impl<'a> Fields<'a> {
             tag::SHUT => Output::Shut(Door(self.byte()?)),
             tag::OPEN => Output::Open(Door(self.byte()?)),
             tag::NOTICE => Output::Notice(*self.one_of(LEVELS)?, self.text()?),
-            tag::HALT => Output::Halt(*self.one_of(&[Halt::Crash, Halt::Done])?),
+            tag::HALT => Output::Halt(*self.one_of(HALTS)?),
             _ => return Err("the tag is unknown"),
         })
     }
@@ -425,7 +438,10 @@ impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start => f.write_str("start"),
-            Self::Accepted(door) => write!(f, "accepted at door {}", door.0),
+            Self::Accepted(door, remote) => {
+                write!(f, "accepted at door {} from {:#x}", door.0, remote.source)?;
+                f.write_str(if remote.gone { ", already gone" } else { "" })
+            }
             Self::Starved(door) => write!(f, "starved at door {}", door.0),
             Self::Dialled(conn, Dialled::Connected) => write!(f, "dialled {conn}: connected"),
             Self::Dialled(conn, Dialled::Failed) => write!(f, "dialled {conn}: failed"),

@@ -4,7 +4,7 @@
 //! call and every output to a file. [`replay`] feeds the calls of such a file to a fresh machine
 //! and names the first output that differs. Nothing here knows what the machine is for.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! Integers are *varints*: seven bits a byte, least significant first, the top bit set on all but
 //! the last byte; at most ten bytes. Everything else is bytes.
@@ -12,7 +12,7 @@
 //! ```text
 //! file    = magic version header record*
 //! magic   = "chatrec\n"                      8 bytes
-//! version = 0x01
+//! version = 0x02
 //! header  = length bytes sum                 the caller's: enough to build the machine again
 //! record  = length body sum                  length of body, at most 16 MiB
 //! sum     = 2 bytes, little endian
@@ -30,7 +30,7 @@
 //! | tag | call | fields |
 //! | --- | --- | --- |
 //! | 1 | start | time |
-//! | 2 | accepted | time, door |
+//! | 2 | accepted | time, door, 0 there or 1 already gone, source: its upper and lower half as varints |
 //! | 3 | starved | time, door |
 //! | 4 | dialled | time, conn, 0 connected or 1 failed |
 //! | 5 | bytes | time, conn, rest: the bytes |
@@ -49,7 +49,7 @@
 //! | 36 to 39 | poll: send, pause, resume, close | conn |
 //! | 40, 41 | poll: shut, open | door |
 //! | 42 | poll: notice | level (0 debug, 1 info, 2 warn), rest: its text |
-//! | 43 | poll: halt | 0 crash, 1 done |
+//! | 43 | poll: halt | 0 crash, 1 done, 2 unfinished |
 //! | 44 | poll: nothing more, and no timeout | |
 //! | 45 | poll: nothing more, with a timeout | microseconds from the last call, judges, rest: why |
 //! | 46 | poll: nothing more, the same timeout as before | |
@@ -57,7 +57,7 @@
 //! `judges` is 0 for never, else one more than the microseconds from the last call, both modulo
 //! 2^64. After `accepted` comes 32 or 33; after another call comes 34 if it was misuse.
 //!
-//! A file written by version 1 stays readable for as long as the version says 1; any change to
+//! A file written by version 2 stays readable for as long as the version says 2; any change to
 //! the above is a new version, and another version is refused by name.
 
 #![forbid(unsafe_code)]

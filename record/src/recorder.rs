@@ -4,7 +4,8 @@ use crate::format::{
     Call, Codec, Due, HEADER_MAX, MAGIC, Output, RECORD_MAX, Record, Sum, VERSION, put,
 };
 use chatroom_core::machine::{
-    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Timeout, gather,
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Remote, Timeout,
+    gather,
 };
 use chatroom_core::time::Time;
 use std::fmt::Write as _;
@@ -126,9 +127,9 @@ impl<M: Machine, W: Write> Machine for Recorder<M, W> {
         self.machine.handle_start(now);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
-        self.call(now, Call::Accepted(door));
-        let result = self.machine.handle_accepted(now, door);
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
+        self.call(now, Call::Accepted(door, remote));
+        let result = self.machine.handle_accepted(now, door, remote);
         self.output(result.map_or(Output::Refused, Output::Took));
         result
     }
@@ -265,7 +266,7 @@ pub(crate) fn output_of<'a, N: Notice>(action: &Action<N>, text: &'a mut String)
             let _ = write!(text, "{notice}");
             Output::Notice(notice.level(), text)
         }
-        Action::Halt(halt @ (Halt::Crash | Halt::Done)) => Output::Halt(*halt),
+        Action::Halt(halt @ (Halt::Crash | Halt::Done | Halt::Unfinished)) => Output::Halt(*halt),
     }
 }
 

@@ -157,9 +157,9 @@ impl<M: Machine> Player<M> {
                 machine.handle_start(now);
                 None
             }
-            Call::Accepted(door) => Some(
+            Call::Accepted(door, remote) => Some(
                 machine
-                    .handle_accepted(now, door)
+                    .handle_accepted(now, door, remote)
                     .map_or(Output::Refused, Output::Took),
             ),
             Call::Starved(door) => {

@@ -2,7 +2,7 @@
 
 mod echo;
 
-use chatroom_core::machine::{Conn, Dialled, Door, Loss, Machine, Misuse};
+use chatroom_core::machine::{Conn, Dialled, Door, Loss, Machine, Misuse, Remote};
 use chatroom_core::time::Time;
 use chatroom_record::{Failure, FormatError, Recorder, Report, replay};
 use echo::Echo;
@@ -66,7 +66,9 @@ fn sample() -> Vec<u8> {
     machine
         .handle_dialled(tick(), dialled, Dialled::Connected)
         .unwrap();
-    let accepted = machine.handle_accepted(tick(), Door(0)).unwrap();
+    let accepted = machine
+        .handle_accepted(tick(), Door(0), Remote::default())
+        .unwrap();
     for conn in [dialled, accepted] {
         assert_eq!(machine.handle_sent(tick(), conn, 99), Err(Misuse::TooMuch));
         machine.handle_sent(tick(), conn, 6).unwrap();
@@ -84,7 +86,10 @@ fn sample() -> Vec<u8> {
         machine.handle_bytes(tick(), accepted, b"late"),
         Err(Misuse::Stale)
     );
-    while machine.handle_accepted(tick(), Door(0)).is_ok() {}
+    while machine
+        .handle_accepted(tick(), Door(0), Remote::default())
+        .is_ok()
+    {}
     machine.handle_starved(tick(), Door(1));
     machine
         .handle_lost(tick(), dialled, Loss::Finished)
@@ -119,7 +124,7 @@ fn the_format_is_the_documented_one() {
     let mut machine = recorder("ab", &disk);
     machine.handle_start(Time::from_micros(300));
     drain(&mut machine);
-    let mut expected = b"chatrec\n\x01\x02ab".to_vec();
+    let mut expected = b"chatrec\n\x02\x02ab".to_vec();
     // FNV-1a of "ab", then with the bodies that follow, folded.
     let mut hash: u32 = 0x811c_9dc5;
     let mut sum = |bytes: &[u8]| {
@@ -217,7 +222,9 @@ fn another_machine_is_told_apart_at_its_first_different_output() {
 fn a_call_that_was_misuse_only_once_is_told_apart() {
     let disk = Disk::default();
     let mut machine = recorder("hello", &disk);
-    let conn = machine.handle_accepted(Time::ZERO, Door(0)).unwrap();
+    let conn = machine
+        .handle_accepted(Time::ZERO, Door(0), Remote::default())
+        .unwrap();
     machine.handle_sent(Time::ZERO, conn, 5).unwrap();
     machine.handle_sent(Time::ZERO, conn, 0).unwrap();
     drop(machine);
@@ -233,8 +240,8 @@ fn other_files_are_refused_by_what_is_wrong_with_them() {
     };
     assert!(refused(b"").contains("no recording"));
     assert!(refused(b"\x7fELF\x01\x01\x01\0\0\0\0\0").contains("no recording"));
-    assert!(refused(b"chatrec\n\x02\x00").contains("version 2"));
-    assert!(refused(b"chatrec\n\x01\x09").contains("header"));
+    assert!(refused(b"chatrec\n\x01\x00").contains("version 1"));
+    assert!(refused(b"chatrec\n\x02\x09").contains("header"));
     let error = replay(&sample()[..], |_| Err::<Echo, _>("no such port".into())).unwrap_err();
     assert!(error.to_string().contains("no such port"));
 }
@@ -285,7 +292,9 @@ fn a_full_disk_ends_the_recording_and_not_the_machine() {
             count.fetch_add(1, Ordering::Relaxed);
         })
         .unwrap();
-        let conn = machine.handle_accepted(Time::ZERO, Door(0)).unwrap();
+        let conn = machine
+            .handle_accepted(Time::ZERO, Door(0), Remote::default())
+            .unwrap();
         for round in 0..20 {
             let now = Time::from_micros(round);
             machine.handle_bytes(now, conn, b"more").unwrap();
@@ -316,7 +325,9 @@ fn the_same_bytes_to_many_are_written_once() {
     let disk = Disk::default();
     let mut machine = recorder(&greeting, &disk);
     for _ in 0..3 {
-        let conn = machine.handle_accepted(Time::ZERO, Door(0)).unwrap();
+        let conn = machine
+            .handle_accepted(Time::ZERO, Door(0), Remote::default())
+            .unwrap();
         machine.handle_sent(Time::ZERO, conn, 1000).unwrap();
     }
     drain(&mut machine);
@@ -340,7 +351,7 @@ fn apply(machine: &mut Recorder<Echo, Disk>, now: Time, (kind, n, bytes): &(u8, 
     // Misuse is part of what is recorded.
     match kind {
         0 => machine.handle_start(now),
-        1 | 2 => drop(machine.handle_accepted(now, Door(*n as u8))),
+        1 | 2 => drop(machine.handle_accepted(now, Door(*n as u8), Remote::default())),
         3 => machine.handle_starved(now, Door(*n as u8)),
         4 => drop(machine.handle_dialled(now, conn, Dialled::Connected)),
         5 => drop(machine.handle_bytes(now, conn, bytes)),

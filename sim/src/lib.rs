@@ -54,7 +54,7 @@
 //! impl Machine for Counter {
 //!     type Notice = Count;
 //!     fn handle_start(&mut self, _: Time) {}
-//!     fn handle_accepted(&mut self, _: Time, _: Door) -> Result<Conn, Refused> {
+//!     fn handle_accepted(&mut self, _: Time, _: Door, _: Remote) -> Result<Conn, Refused> {
 //!         Ok(Conn::new(0, 0))
 //!     }
 //!     fn handle_starved(&mut self, _: Time, _: Door) {}

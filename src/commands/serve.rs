@@ -27,6 +27,8 @@ const LEAST_MASTER_PORT: u16 = 10_000;
 const LIMITS: &str = "look at the limits of processes and descriptors (ulimit -a)";
 /// The exit status after a master's `crash`.
 const CRASHED: i32 = 3;
+/// The exit status after a shutdown whose bound passed before all was sent.
+const UNFINISHED: u8 = 4;
 
 /// Run one server of a grid.
 ///
@@ -162,6 +164,11 @@ impl Serve {
             Ok(Outcome::Done) => {
                 drop(log);
                 Ok(ExitCode::SUCCESS)
+            }
+            Ok(Outcome::Unfinished) => {
+                tracing::warn!("ended before all that was accepted could be sent");
+                drop(log);
+                Ok(ExitCode::from(UNFINISHED))
             }
             Ok(Outcome::Crash) => std::process::exit(CRASHED),
             Err(error) => Err(self.failure(&error)),

@@ -1,7 +1,7 @@
 //! Several machines on an in-memory network. Every byte moves when the test says so: nothing is
 //! accepted, connected, written or read otherwise, and each connection by itself.
 
-use chatroom_core::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Time};
+use chatroom_core::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Remote, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One direction of a connection.
@@ -124,7 +124,7 @@ impl<M: Machine> Net<M> {
                         self.hang_up(pipe, side, Loss::Finished);
                     }
                 }
-                Action::Halt(Halt::Crash | Halt::Done) => self.kill(at, 8),
+                Action::Halt(Halt::Crash | Halt::Done | Halt::Unfinished) => self.kill(at, 8),
                 // The test moves bytes itself, and reads little at a time.
                 Action::Send(_) | Action::Pause(_) | Action::Resume(_) => {}
                 Action::Shut(_) | Action::Open(_) | Action::Notice(_) => {}
@@ -164,7 +164,10 @@ impl<M: Machine> Net<M> {
         let Some(pipe) = host.queues[door].pop_front() else {
             return false;
         };
-        match host.machine.handle_accepted(self.now, Door(door as u8)) {
+        match host
+            .machine
+            .handle_accepted(self.now, Door(door as u8), Remote::default())
+        {
             Ok(conn) => {
                 host.conns.insert(conn, (pipe, 1));
                 self.pipes[pipe].ends[1] = End::Host(at, Some(conn));

@@ -134,7 +134,9 @@ impl Solo {
     }
 
     pub fn try_accept(&mut self, door: Door) -> Result<Conn, Refused> {
-        let conn = self.server.handle_accepted(self.now, door);
+        let conn = self
+            .server
+            .handle_accepted(self.now, door, Remote::default());
         if let Ok(conn) = conn {
             assert!(self.open.insert(conn), "{conn} is taken");
         }

@@ -2,7 +2,7 @@
 
 use chatroom_core::machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
-    Timeout,
+    Remote, Timeout,
 };
 use chatroom_core::time::{Span, Time};
 use std::collections::VecDeque;
@@ -221,7 +221,7 @@ impl Machine for Toy {
         }
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
         if self.shut {
             return Err(Refused);
         }

@@ -3,7 +3,7 @@
 
 use chatroom_core::machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
-    Timeout,
+    Remote, Timeout,
 };
 use chatroom_core::time::{Span, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -84,7 +84,7 @@ impl Machine for Echo {
         self.actions.push_back(Action::Open(Door(1)));
     }
 
-    fn handle_accepted(&mut self, _: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, _: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
         if self.owed.len() >= 3 {
             self.actions.push_back(Action::Shut(door));
             return Err(Refused);

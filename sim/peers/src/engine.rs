@@ -3,7 +3,7 @@
 use crate::Run;
 use crate::workload::{Lines, MAX_LATENCY, MIN_LATENCY, NODES, PERIOD, expected, line, rounds};
 use chatroom_core::machine::{
-    Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
+    Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Remote, Misuse, Notice, Place, Refused,
     Timeout,
 };
 use chatroom_core::time::{Span, Time};
@@ -87,7 +87,7 @@ impl Machine for Node {
         }
     }
 
-    fn handle_accepted(&mut self, _: Time, _: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, _: Time, _: Door, _: Remote) -> Result<Conn, Refused> {
         Ok(self.begin())
     }
 

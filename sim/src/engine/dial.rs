@@ -8,7 +8,7 @@ use crate::net::link::{Link, State};
 use crate::observer::{Cause, Fact, Observer};
 use crate::plan::Connects;
 use crate::random::Choice;
-use chatroom_core::machine::{Conn, Dialled, Door, Loss, Machine, Place};
+use chatroom_core::machine::{Conn, Dialled, Door, Loss, Machine, Place, Remote};
 
 /// How long the first packet of a dial waits for its answer; each further try waits twice as long.
 const FIRST_TRY: u64 = 1_000_000;
@@ -310,12 +310,27 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         Ok(())
     }
 
+    /// What a driver would know of the dialler of a link that waits in a queue. A host and its
+    /// clients are different sources.
+    fn remote(&self, link: usize) -> Remote {
+        let held = &self.links[link];
+        let source = match held.sides[0].peer {
+            Peer::Host(who) => 1 << 32 | u128::from(who.host.0),
+            Peer::Client(client) => 2 << 32 | u128::from(client.host.0),
+        };
+        Remote {
+            source,
+            gone: held.sides[1].broken || held.pipes[0].end_arrived(self.now),
+        }
+    }
+
     fn accept_one(&mut self, host: usize, door: Door, link: usize) -> Flow {
         let who = self.who(host);
+        let remote = self.remote(link);
         let Some((machine, now)) = self.call(host, "handle_accepted") else {
             return Ok(());
         };
-        match machine.handle_accepted(now, door) {
+        match machine.handle_accepted(now, door, remote) {
             Ok(conn) => {
                 self.bind(
                     host,

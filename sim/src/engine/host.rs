@@ -331,7 +331,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                         host,
                         match halt {
                             Halt::Crash => Ending::Crashed,
-                            Halt::Done => Ending::Done,
+                            Halt::Done | Halt::Unfinished => Ending::Done,
                         },
                     );
                 }

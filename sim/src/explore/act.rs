@@ -9,7 +9,7 @@ use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{self, Ending, Fact, Observer, Violation};
 use crate::plan::Fate;
 use chatroom_core::{
-    Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Span, Time, gather,
+    Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Remote, Span, Time, gather,
 };
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -187,7 +187,10 @@ impl<M: Explorable> State<M> {
         let host = wire.to;
         let (who, link) = (self.who(host), self.number(wire));
         let live = self.live_mut(host);
-        match live.machine.handle_accepted(live.now, LINKS) {
+        match live
+            .machine
+            .handle_accepted(live.now, LINKS, Remote::default())
+        {
             Ok(conn) => {
                 live.conns.insert(conn, (wire, 1));
                 let end = &mut self.link(wire).ends;
@@ -383,7 +386,7 @@ impl<M: Explorable> State<M> {
             }
         }
         machine.handle_start(Time::ZERO);
-        let Ok(master) = machine.handle_accepted(Time::ZERO, MASTERS) else {
+        let Ok(master) = machine.handle_accepted(Time::ZERO, MASTERS, Remote::default()) else {
             return broken(BOUNDS, format!("server {host} takes no master"));
         };
         let who = self.who(host);

@@ -166,6 +166,11 @@ impl Pipe {
         self.chunks.is_empty() && self.fin.is_some_and(|at| at <= now)
     }
 
+    /// Whether the end has arrived, whatever waits unread before it.
+    pub(crate) fn end_arrived(&self, now: u64) -> bool {
+        self.fin.is_some_and(|at| at <= now)
+    }
+
     /// The first `count` bytes under way.
     #[inline]
     pub(crate) fn front(&self, count: usize) -> &[u8] {

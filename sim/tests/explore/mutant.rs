@@ -1,7 +1,7 @@
 //! The chat server with a fault, made from outside: the server itself has no hooks for it.
 
 use chatroom_core::machine::{
-    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Place, Refused, Timeout,
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Place, Refused, Remote, Timeout,
 };
 use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, MASTERS, News, Time};
 use chatroom_sim::chat::{Chat, server};
@@ -248,7 +248,7 @@ impl Machine for Mutant {
         self.inner.handle_start(now);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
         if self.fault == Fault::RefusesMaster && door == MASTERS {
             return Err(Refused);
         }
@@ -262,7 +262,7 @@ impl Machine for Mutant {
         if self.fault == Fault::LosesOfOld {
             self.old = self.up.first().map(|(_, conn)| *conn);
         }
-        let conn = self.inner.handle_accepted(now, door)?;
+        let conn = self.inner.handle_accepted(now, door, remote)?;
         if door == MASTERS {
             self.master = Some(conn);
         }

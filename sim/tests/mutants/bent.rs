@@ -2,7 +2,7 @@
 
 use chatroom_core::{
     Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, LINKS, Loss, Machine,
-    Misuse, News, Refused, Time, Timeout,
+    Misuse, News, Refused, Remote, Time, Timeout,
 };
 use chatroom_sim::chat::{Chat, server};
 use std::collections::BTreeSet;
@@ -55,8 +55,8 @@ impl Machine for Bent {
         self.server.handle_start(now);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
-        let conn = self.server.handle_accepted(now, door)?;
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
+        let conn = self.server.handle_accepted(now, door, remote)?;
         if door == LINKS {
             self.links.insert(conn);
         }

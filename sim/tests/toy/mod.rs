@@ -3,7 +3,7 @@
 
 use chatroom_core::machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
-    Timeout,
+    Remote, Timeout,
 };
 use chatroom_core::time::{Span, Time};
 use chatroom_sim::engine::{Birth, World};
@@ -179,7 +179,7 @@ impl Machine for Toy {
         }
     }
 
-    fn handle_accepted(&mut self, _: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, _: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
         if self.lines.len() >= 200 {
             return Err(Refused);
         }

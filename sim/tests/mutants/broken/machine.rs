@@ -2,8 +2,8 @@
 
 use super::{Broken, Fault, Role};
 use chatroom_core::{
-    Action, Conn, Dialled, Door, LINKS, Loss, MASTERS, Machine, Misuse, News, Refused, SHUTDOWN,
-    STARVED, Time, Timeout, Why,
+    Action, Conn, Dialled, Door, LINKS, Loss, MASTERS, Machine, Misuse, News, Refused, Remote,
+    SHUTDOWN, STARVED, Time, Timeout, Why,
 };
 
 impl Machine for Broken {
@@ -15,7 +15,7 @@ impl Machine for Broken {
         (0..self.config.id).for_each(|peer| self.dial(peer));
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
         self.enter(now);
         if self.ending.is_some() || (self.left && door == LINKS) {
             return Err(Refused);
