@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.realpath(__file__))     # also when started through a link
 KEPT = os.path.join(HERE, "test_output")
 
 # How master.py begins a line that reports an error; a hint follows on the next.

@@ -22,7 +22,7 @@ import sys
 import time
 
 PY2 = sys.version_info[0] == 2
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.realpath(__file__))     # also when started through a link
 BINARY = os.path.join(HERE, "target", "release", "chatroom")
 
 BLANKS = b" \t\r\n\x0b\x0c"
