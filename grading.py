@@ -233,11 +233,11 @@ def grade(cases, options):
     addresses = Addresses(options.base_port)
     threads = [threading.Thread(target=work, args=(pending, lock, addresses, stopping))
                for _ in range(min(options.jobs, len(cases)))]
-    for thread in threads:
-        thread.daemon = True
-        thread.start()
     wrong = 0
     try:
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
         for case in cases:
             while not case.done.wait(0.5):
                 pass    # a wait without end would keep Ctrl-C out under Python 2
@@ -252,9 +252,13 @@ def grade(cases, options):
                 for line in case.said:
                     tell(u"      " + line)
     except BaseException:
+        # Now each thread ends its master, and that one its servers.
         stopping.set()
+        for which in ENDING:
+            signal.signal(which, signal.SIG_IGN)
         for thread in threads:
-            thread.join(15)
+            if thread.is_alive():
+                thread.join(15)
         raise
     return len(cases) - wrong, wrong
 
@@ -325,6 +329,17 @@ def collect(options):
     return cases
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+TOLD = []   # the signal that ends the run
+
+
+def told(which, _frame):
+    """Ends the run at the first signal; later ones must not interrupt the ending."""
+    if not TOLD:
+        TOLD.append(which)
+        sys.exit(128 + which)
+
+
 def main(argv):
     options = arguments(argv)
     for number, name in enumerate(("input", "output", "error")):
@@ -333,10 +348,10 @@ def main(argv):
         except OSError:     # what is opened next would take its place
             sys.exit("grading.py: standard %s is closed: give it a file, such as /dev/null" % name)
 
-    def told(which, _frame):
-        sys.exit(128 + which)
-
-    signal.signal(signal.SIGTERM, told)
+    for which in ENDING:
+        # Whoever started us in the background may want us to live on.
+        if which == signal.SIGTERM or signal.getsignal(which) != signal.SIG_IGN:
+            signal.signal(which, told)
     build = os.path.join(HERE, "build")
     if not options.no_build and os.path.exists(build):
         if subprocess.call([build], stdout=sys.stderr) != 0:
@@ -347,7 +362,7 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    if os.getpid() == 1:
+        import master
+        master.as_init()
+    sys.exit(main(sys.argv[1:]))

@@ -3,20 +3,25 @@
 """The lab's master: starts servers, passes commands to them, prints replies.
 
 One source for Python 2.7 and for Python 3 from 3.8, standard library only.
-One thread and no signal tricks: every wait is a poll with a deadline, so the
-time limit of a run holds whatever a server does. Text is bytes from end to
-end; nothing here decodes what a user or a server wrote.
+One thread: every wait is a poll with a deadline, so the time limit of a run
+holds whatever a server or a reader does. Text is bytes from end to end; nothing
+here decodes what a user or a server wrote. What only a person at a terminal
+needs is in terminal.py.
 """
 from __future__ import print_function
 
 import argparse
+import binascii
 import collections
 import errno
+import fcntl
 import os
 import re
 import select
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import time
@@ -31,12 +36,17 @@ FIRST_PAUSE = 0.001     # a poll that found nothing waits this long, in seconds,
 LAST_PAUSE = 0.016      # then twice as long each time, up to this
 CRASH_LIMIT = 1.0       # how long `crash` waits for the others to notice
 END_LIMIT = 2.0         # how long servers have to end before they are killed
-HISTORY = "~/.chatroom_history"
+TELL_LIMIT = 2.0        # how long standard error may take what it is told
+STOPALL_LIMIT = 10.0    # how long ./stopall may take before it is killed
+RAISE_AGAIN = 1.0       # a signal is one with those before it for so long
+WRITE_BYTES = 4096      # a pipe that is writable takes so many without a wait
+MARK = "LAB_MASTER"     # in the environment of a server: which master started it
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 now = getattr(time, "monotonic", time.time)
 
-HELP = """\
-Commands, one a line on standard input; the end of input is an `exit`:
+COMMANDS = """\
   ID start N PORT     start server ID of a grid of N, its master port PORT (10000-65535)
   ID get              print every message server ID has received
   ID alive            print the ids that server ID believes alive
@@ -44,9 +54,18 @@ Commands, one a line on standard input; the end of input is an `exit`:
   ID crash            kill server ID (SIGKILL)
   sleep MS            wait so many milliseconds
   exit                end every server and leave
+"""
 
+HELP = """\
+Commands, one a line on standard input; the end of input is an `exit`, and a
+line that begins with # is a comment:
+""" + COMMANDS + """
 Replies go to standard output and nothing else does. Errors go to standard
 error. The exit status is 0 only when all went well.
+
+On a terminal `help` lists the commands, Tab completes commands and ids, Ctrl-C
+clears a half-typed line or ends a command that waits, and on an empty line it
+ends the grid.
 
 Environment, passed on to the servers:
   CHATROOM_HOST       address of every server (default 127.0.0.1)
@@ -86,6 +105,82 @@ class Signalled(BaseException):
     def __init__(self, number):
         BaseException.__init__(self, number)
         self.number = number
+
+
+class Signals(object):
+    """What signals tell the master, and when they may interrupt it.
+
+    One that ends the run is raised as Signalled, and further ones are ignored,
+    so that nothing interrupts the ending itself; after RAISE_AGAIN seconds in
+    which the run has not begun to end it is raised again, since an exception
+    can get lost (readline drops those of its completer). Within `with signals:` a
+    signal waits for the end of the block.
+
+    For a user at a terminal, SIGINT is a KeyboardInterrupt where the run said
+    `interruptible` beforehand, which holds for one interrupt, and nothing elsewhere.
+    """
+
+    def __init__(self):
+        self.held = False
+        self.over = False           # the run ends already: signals change nothing
+        self.ending = None          # the number of one that ends the run
+        self.raised = None          # when Signalled was raised last
+        self.user = False           # SIGINT is a user's
+        self.interruptible = False
+        self.interrupted = False    # by a SIGINT that waits
+        self.half_typed = None      # gives the line being typed, where that can be known
+        self.typed = None           # what it gave at the last interrupt
+
+    def catch(self):
+        for which in ENDING:
+            # Whoever started us in the background may want us to live on.
+            if which == signal.SIGTERM or signal.getsignal(which) != signal.SIG_IGN:
+                signal.signal(which, self.handle)
+
+    def catch_user(self):
+        """Ctrl-C on our terminal is for us, whatever whoever started us ignores."""
+        self.user = True
+        signal.signal(signal.SIGINT, self.handle)
+
+    def ignore(self):
+        """From now on; also by what is started from now on."""
+        self.over = True
+        for which in ENDING:
+            signal.signal(which, signal.SIG_IGN)
+
+    def handle(self, which, _frame):
+        # A further signal may come between any two lines here: the call that it
+        # makes is the one that raises, and ends this one too.
+        if self.over or self.raised is not None and now() < self.raised + RAISE_AGAIN:
+            return
+        if which == signal.SIGINT and self.user:
+            if self.interruptible:
+                self.interrupted = self.held
+                if not self.held:
+                    self.interrupt()
+            return
+        self.ending = which
+        if not self.held:
+            self.end()
+
+    def end(self):
+        self.raised = now()
+        raise Signalled(self.ending)
+
+    def interrupt(self):
+        self.interruptible = self.interrupted = False
+        self.typed = self.half_typed() if self.half_typed else None
+        raise KeyboardInterrupt()
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, *_):
+        self.held = False
+        if self.ending is not None:
+            self.end()
+        if self.interrupted:
+            self.interrupt()
 
 
 Command = collections.namedtuple("Command", "verb pid text n port ms")
@@ -147,13 +242,6 @@ def again(call, *arguments):
                 raise
 
 
-def write(number, data):
-    """Writes all of `data` to a descriptor. Nothing stays in a buffer, to fail at the exit."""
-    data = memoryview(data)
-    while len(data):
-        data = data[again(os.write, number, data):]
-
-
 def useless(doing, error):
     """Ends the run as standard input or output failed; silently if its reader has left."""
     sys.exit(1 if error.errno == errno.EPIPE else
@@ -171,6 +259,44 @@ def ready(source, until, mask=select.POLLIN):
             return events & mask or mask
         if left <= 0:
             raise TimeUp()
+
+
+def write(number, data, until):
+    """Writes all of `data` to a descriptor; TimeUp if it is not taken before `until`.
+    Nothing stays in a buffer, to fail at the exit."""
+    data = memoryview(data)
+    while len(data):
+        ready(number, until, select.POLLOUT)
+        try:
+            data = data[again(os.write, number, data[:WRITE_BYTES]):]
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
+                raise
+
+
+def standard_error():
+    """A descriptor for standard error that never waits, where that can be had.
+
+    A pipe may be shared with servers, which can fill it between the moment it
+    is writable and our write. Opened anew it is nonblocking for us alone.
+    """
+    try:
+        if stat.S_ISFIFO(os.fstat(2).st_mode):
+            own = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+            fcntl.fcntl(own, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+            return own
+    except OSError:
+        pass
+    return 2
+
+
+def pause(length):
+    """Sleeps for so many seconds, or less if a signal comes (Python 2 only)."""
+    try:
+        time.sleep(max(0, length))
+    except IOError as error:
+        if error.errno != errno.EINTR:
+            raise
 
 
 class Lines(object):
@@ -195,6 +321,37 @@ class Lines(object):
         return rest
 
 
+def dial(host, port, until):
+    """A socket connected to a listener there; socket.error without one."""
+    failure = socket.error(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+        made = socket.socket(family, kind, protocol)
+        try:
+            fcntl.fcntl(made, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+            # The system may take as our source port the one on which a server
+            # that comes later is to listen. Linux lets a listener with
+            # SO_REUSEADDR bind there if every socket that has the port already
+            # has it as well and none of them listens: so it takes nothing away
+            # from anybody, and two listeners still exclude each other.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.settimeout(max(0.001, until - now()))
+            made.connect(address)
+            if made.getsockname() == made.getpeername():
+                # Nobody listens, and the source port is the one that was dialled:
+                # TCP connects such a socket with itself (simultaneous open).
+                # Closed by a reset it leaves nothing in the port's way.
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raise socket.error(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            return made
+        except socket.error as error:
+            made.close()
+            failure = error
+        except BaseException:
+            made.close()
+            raise
+    raise failure
+
+
 class Connection(object):
     """One connection to a server's master port."""
 
@@ -202,12 +359,9 @@ class Connection(object):
         self.lines = Lines()
         self.ended = None
         self.broadcasts = 0     # sent since the last reply: each may yet be refused
-        self.socket = socket.create_connection((host, port), max(0.001, until - now()))
+        self.socket = dial(host, port, until)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if PY2:
-            import fcntl
-            fcntl.fcntl(self.socket, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
     def close(self):
         self.ended = self.ended or Gone("the connection was closed")
@@ -258,9 +412,10 @@ class Server(object):
     shall see, over the other, the probe.
     """
 
-    def __init__(self, pid, host, port, process):
-        self.pid = pid
-        self.address = (host, port)
+    def __init__(self, command, host, process):
+        self.pid = command.pid
+        self.n = command.n
+        self.address = (host, command.port)
         self.process = process
         self.command = None
         self.probe = None
@@ -286,6 +441,22 @@ class Server(object):
             if error.errno not in (errno.ESRCH, errno.EPERM):
                 raise
 
+    def ended(self):
+        """Whether the process has ended; kills what that one left behind in its group."""
+        if self.process.returncode is None and self.process.poll() is not None:
+            self.signal(signal.SIGKILL)
+        return self.process.returncode is not None
+
+    def remains(self):
+        """Whether the process or another one of its group is there."""
+        if self.process.poll() is None:
+            return True
+        try:
+            os.killpg(self.process.pid, 0)
+            return True
+        except OSError:
+            return False
+
     def end(self):
         status = self.process.poll()
         return "signal %d" % -status if status < 0 else "status %d" % status
@@ -294,34 +465,39 @@ class Server(object):
 def views(servers, until):
     """What each server believes alive: {id: set of ids}, or None without an answer."""
     answers = {}
-    for server in servers:
-        try:
-            server.connection("probe", until).send(b"alive\n", until)
-        except (Gone, TimeUp, socket.error):
+    try:
+        for server in servers:
+            try:
+                server.connection("probe", until).send(b"alive\n", until)
+            except (Gone, TimeUp, socket.error):
+                server.drop("probe")
+        for server in servers:
+            answers[server.pid] = None
+            if server.probe is None:
+                continue
+            try:
+                match = re.match(br"alive ([0-9,]+)\s*\Z", server.probe.line(until))
+                if match:
+                    answers[server.pid] = set(int(i) for i in match.group(1).split(b",") if i)
+            except (Gone, TimeUp):
+                # A late answer must not be taken for that of the next question.
+                server.drop("probe")
+    except KeyboardInterrupt:
+        for server in servers:
             server.drop("probe")
-    for server in servers:
-        answers[server.pid] = None
-        if server.probe is None:
-            continue
-        try:
-            match = re.match(br"alive ([0-9,]+)\s*\Z", server.probe.line(until))
-            if match:
-                answers[server.pid] = set(int(i) for i in match.group(1).split(b",") if i)
-        except (Gone, TimeUp):
-            # A late answer must not be taken for that of the next question.
-            server.drop("probe")
+        raise
     return answers
 
 
 def poll(condition, until):
     """Waits for `condition()`, in pauses that double; False past `until`."""
-    pause = FIRST_PAUSE
+    length = FIRST_PAUSE
     while not condition():
         left = until - now()
         if left <= 0:
             return False
-        time.sleep(min(pause, left))
-        pause = min(2 * pause, LAST_PAUSE)
+        pause(min(length, left))
+        length = min(2 * length, LAST_PAUSE)
     return True
 
 
@@ -333,11 +509,18 @@ def names(pids):
 class Master(object):
     """The grid as this run knows it."""
 
-    def __init__(self, options):
+    def __init__(self, options, signals):
         self.host = os.environ.get("CHATROOM_HOST") or "127.0.0.1"
         self.options = options
-        self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self.signals = signals
+        self.interactive = os.isatty(0) and os.isatty(1)
+        self.errors = standard_error()
+        self.unheard = False    # standard error takes nothing
+        # No other run has it, nor had it while servers of that one may live.
+        random = binascii.hexlify(os.urandom(8)).decode("ascii")
+        self.mark = "%d-%s" % (os.getpid(), random)
         self.servers = {}
+        self.n = 0              # of the last start
         self.status = 0
         self.began = now()
         self.deadline = self.began + options.timeout
@@ -347,9 +530,13 @@ class Master(object):
     def say(self, *words):
         lines = [line if isinstance(line, bytes) else line.encode("utf-8") for line in words]
         try:
-            write(2, b"\n".join(lines + [b""]))
+            write(self.errors, visible(2, b"\n".join(lines + [b""])),
+                  now() if self.unheard else now() + TELL_LIMIT)
+            self.unheard = False
         except OSError:
             pass    # nobody to tell that nobody listens; the status says it
+        except TimeUp:
+            self.unheard = True
 
     def fail(self, words, hint=""):
         self.status = self.status or 1
@@ -365,45 +552,76 @@ class Master(object):
         """Takes every command of `lines`, then ends the grid; the exit status."""
         forced = True
         try:
-            for line in lines(self):
-                if not line.strip(BLANKS):
-                    continue
-                self.debug(line.strip(BLANKS)[:200])
-                if self.interactive:
-                    self.deadline = now() + self.options.timeout
-                if not self.obey(line):
-                    break
-            self.settle()
-            forced = False
-        except TimeUp:
-            self.fail("Timeout!", "the run took more than %g s" % self.options.timeout)
-        except KeyboardInterrupt:
-            self.status = 128 + signal.SIGINT
+            try:
+                self.obey_all(lines)
+                forced = False
+            except TimeUp:
+                self.fail("Timeout!", "the run took more than %g s" % self.options.timeout)
+            self.signals.ignore()
         except Signalled as told:
-            self.status = 128 + told.number
+            forced, self.status = True, 128 + told.number
         finally:
+            try:
+                self.signals.ignore()
+            except Signalled as told:   # so it was not raised above
+                forced, self.status = True, 128 + told.number
             self.stop(forced)
         self.debug(b"Goodbye :)")
         return self.status
 
+    def obey_all(self, lines):
+        for line in lines(self):
+            line = line.strip(BLANKS)
+            if not line or line.startswith(b"#"):
+                continue
+            self.debug(line[:200])
+            if self.interactive:
+                self.deadline = now() + self.options.timeout
+            if not self.obey(line):
+                break
+        self.settle()
+
     def obey(self, line):
         """Does one command; False after an `exit`."""
         try:
-            command = parse(line)
-            if command.verb == "exit":
-                return False
-            getattr(self, command.verb)(command)
+            try:
+                self.signals.interruptible = True
+                if self.interactive and line == b"help":
+                    write(1, COMMANDS.encode("ascii"), self.deadline)
+                    return True
+                command = parse(line)
+                if command.verb == "exit":
+                    return False
+                getattr(self, command.verb)(command)
+            finally:
+                self.signals.interruptible = False
         except LabError as error:
-            self.fail(error.words, error.hint)
+            self.fail(error.words, self.advice(line, error))
+        except KeyboardInterrupt:
+            self.say("interrupted")
         except TimeUp:
             if not self.interactive:
                 raise
             self.fail("Timeout!", "no answer within %g s" % self.options.timeout)
         return True
 
+    def advice(self, line, error):
+        """The hint for an error, which on a terminal names what may have been meant."""
+        if not self.interactive or not error.words.startswith((b"Invalid command: ", b"Invalid pid: ")):
+            return error.hint
+        import terminal
+        meant = terminal.suggestion(line)
+        if meant and meant.split() != line.decode("utf-8", "replace").split():
+            return "did you mean `%s`?" % meant
+        return error.hint.replace("`python3 master.py --help`", "`help`")
+
+    def leave(self, number):
+        """Ends the run as that signal would."""
+        raise Signalled(number)
+
     def sleep(self, command):
         end = now() + command.ms / 1000.0
-        time.sleep(max(0, min(end, self.deadline) - now()))
+        pause(min(end, self.deadline) - now())
         if end > self.deadline:
             raise TimeUp()
 
@@ -412,7 +630,7 @@ class Master(object):
 
     def running(self):
         """The servers whose process has not ended."""
-        return [s for _, s in sorted(self.servers.items()) if s.process.poll() is None]
+        return [s for _, s in sorted(self.servers.items()) if not s.ended()]
 
     def server(self, pid):
         """The running server of that id; LabError without one."""
@@ -420,7 +638,7 @@ class Master(object):
         if server is None:
             raise LabError(b"Master or testcase error!",
                            "server %d is not running: `%d start N PORT` starts it" % (pid, pid))
-        if server.process.poll() is not None:
+        if server.ended():
             self.forget(server)
             raise LabError(b"Master or testcase error!",
                            "server %d has ended by itself with %s" % (pid, server.end()))
@@ -443,19 +661,25 @@ class Master(object):
             else:
                 raise LabError(("Invalid pid: %d" % pid).encode("ascii"),
                                "server %d is already running: crash it first" % pid)
-        self.refuse_taken(port)
+        if self.taken(port):
+            raise LabError(("Invalid port: %d" % port).encode("ascii"),
+                           "something already listens on %s:%d: end it (./stopall), or give another"
+                           " port%s" % (self.host, port, self.another_host()))
+        self.compare_sizes(command)
         began = now()
-        server = Server(pid, self.host, port, self.spawn(command))
-        self.servers[pid] = server
+        with self.signals:      # no server may be started and not be known
+            server = self.servers[pid] = Server(command, self.host, self.spawn(command))
+        self.n = command.n
         unsettled = set()
         until = self.limit(self.options.start_limit)
 
         def operational():
-            if server.process.poll() is not None:
+            if server.ended():
                 self.forget(server)
                 raise LabError(b"Master or testcase error!",
                                "server %d ended with %s before it served: what it says of"
-                               " the reason is on standard error" % (pid, server.end()))
+                               " the reason is on standard error%s"
+                               % (pid, server.end(), self.link_port_hint(pid)))
             try:
                 server.connection("command", until)
             except socket.error:
@@ -484,17 +708,41 @@ class Master(object):
             why = "not listed by %s" % names(unsettled - set([pid]))
         self.fail("server %d is not operational after %g s: %s" % (pid, self.options.start_limit, why))
 
-    def refuse_taken(self, port):
-        """A port with a listener of whatever kind would be taken for the new server."""
+    def taken(self, port):
+        """Whether something listens there, which would be taken for the new server."""
         try:
             Connection(self.host, port, self.limit(1.0)).close()
+            return True
         except socket.error:
-            return
-        word = ("Invalid port: %d" % port).encode("ascii")
-        raise LabError(word, "something already listens on %s:%d" % (self.host, port))
+            return False
+
+    def another_host(self):
+        """Advice for when a port is taken, on loopback."""
+        if not self.host.startswith("127.") and self.host != "localhost":
+            return ""
+        other = "127.0.0.3" if self.host == "127.0.0.2" else "127.0.0.2"
+        return "; CHATROOM_HOST=%s gives the grid an address of its own" % other
+
+    def link_port_hint(self, pid):
+        """Advice for when a server did not start since its link port is taken."""
+        try:
+            port = int(os.environ.get("CHATROOM_BASE_PORT") or 3000) + pid
+        except ValueError:
+            return ""
+        if not 0 < port < 65536 or not self.taken(port):
+            return ""
+        return "; something listens on its link port, %s:%d%s" % (self.host, port, self.another_host())
+
+    def compare_sizes(self, command):
+        """Warns of an N other than that of the grid that runs."""
+        others = [s for s in self.running() if s.n != command.n]
+        if others:
+            self.say("warning: server %d is started for a grid of %d, but %s for one of %d:"
+                     " all servers of a grid need the same N"
+                     % (command.pid, command.n, names(s.pid for s in others), others[0].n))
 
     def spawn(self, command):
-        environment = dict(os.environ)
+        environment = dict(os.environ, **{MARK: self.mark})
         if self.options.debug:
             environment.setdefault("CHATROOM_LOG", "info")
         own_session = {"preexec_fn": os.setsid} if PY2 else {"start_new_session": True}
@@ -515,11 +763,10 @@ class Master(object):
     def alive(self, command):
         self.show(self.ask(command.pid, b"alive", b"alive"))
 
-    @staticmethod
-    def show(reply):
-        """Prints a reply as it came, if one came."""
+    def show(self, reply):
+        """Prints a reply as it came, if one came; to a terminal so that it obeys nothing in it."""
         try:
-            write(1, b"" if reply is None else reply + b"\n")
+            write(1, b"" if reply is None else visible(1, reply) + b"\n", self.deadline)
         except OSError as error:
             useless("print", error)
 
@@ -555,14 +802,14 @@ class Master(object):
         pid = server.pid
         try:
             return exchange(server.connection("command", self.limit(1.0)))
-        except TimeUp:
-            server.drop("command")
+        except (TimeUp, KeyboardInterrupt):
+            server.drop("command")      # a late reply would answer the next request
             raise
         except Gone as gone:
             server.drop("command")
-            poll(lambda: server.process.poll() is not None, self.limit(0.1))
+            poll(server.ended, self.limit(0.1))
             why = "the connection to server %d ended: %s" % (pid, gone)
-            if server.process.poll() is not None:
+            if server.ended():
                 self.forget(server)
                 why = "server %d has ended by itself with %s" % (pid, server.end())
             if gone.cut:
@@ -575,9 +822,10 @@ class Master(object):
     def crash(self, command):
         server = self.server(command.pid)
         began = now()
-        server.signal(signal.SIGKILL)
-        again(server.process.wait)
-        self.forget(server)
+        with self.signals:
+            server.signal(signal.SIGKILL)
+            again(server.process.wait)
+            self.forget(server)
         unaware = set(s.pid for s in self.running())
         until = self.limit(CRASH_LIMIT)
 
@@ -612,9 +860,7 @@ class Master(object):
                 self.fail(error.words, error.hint)
 
     def stop(self, forced):
-        """Ends every server, kindly unless `forced`, and runs ./stopall."""
-        for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(which, signal.SIG_IGN)
+        """Ends every server, kindly unless `forced`, and runs ./stopall. No signal interrupts this."""
         servers = self.running()
         for server in servers:
             if not forced:
@@ -624,18 +870,45 @@ class Master(object):
             server.drop("command")
             server.drop("probe")
         if not forced:
-            poll(lambda: all(s.process.poll() is not None for s in servers), now() + END_LIMIT)
+            poll(lambda: not any(s.remains() for s in servers), now() + END_LIMIT)
         for server in servers:
-            if server.process.poll() is None:
+            left = server.process.poll() is None
+            if server.remains():
                 server.signal(signal.SIGKILL)
                 again(server.process.wait)
-            elif not forced and server.process.poll() not in (0, -signal.SIGTERM):
+            if not forced and not left and server.process.poll() not in (0, -signal.SIGTERM):
                 self.fail("Master or testcase error!",
                           "server %d was told to end, and did with %s" % (server.pid, server.end()))
             self.forget(server)
-        stopall = os.path.join(HERE, "stopall")
-        if os.access(stopall, os.X_OK):
-            subprocess.call([stopall], stdout=2)
+        self.stop_all()
+
+    def stop_all(self):
+        """Runs ./stopall, for what servers of ours left outside their groups.
+
+        Ours ends only what bears our mark: others run servers of this checkout too.
+        """
+        program = os.path.join(HERE, "stopall")
+        if not os.access(program, os.X_OK):
+            return
+        try:
+            with open(os.devnull, "r+b") as null:
+                stopall = subprocess.Popen([program], stdin=null, stdout=2, close_fds=False,
+                                           env=dict(os.environ, **{MARK: self.mark}))
+        except OSError as error:
+            self.fail("%s: %s" % (program, error.strerror))
+            return
+        if not poll(lambda: stopall.poll() is not None, now() + STOPALL_LIMIT):
+            stopall.kill()
+            again(stopall.wait)
+            self.fail("./stopall did not end within %g s and was killed" % STOPALL_LIMIT)
+
+
+def visible(number, data):
+    """What to write for `data` to a descriptor: as it is, or on a terminal without its controls."""
+    if not os.isatty(number):
+        return data
+    import terminal
+    return terminal.visible(data)
 
 
 def piped(master):
@@ -656,35 +929,9 @@ def piped(master):
 
 
 def typed(master):
-    """The lines of a user at a terminal, with a prompt and a history."""
-    try:
-        import readline
-    except ImportError:
-        readline = None
-    path = os.path.expanduser(HISTORY)
-    try:
-        if readline:
-            readline.set_history_length(1000)
-            readline.read_history_file(path)
-    except (IOError, OSError):
-        pass    # the first session has none
-    try:
-        while True:
-            try:
-                line = raw_input("> ") if PY2 else input("> ")     # noqa: F821
-            except EOFError:
-                print()
-                return
-            except UnicodeDecodeError:
-                master.fail("Invalid command: not in the terminal's encoding, %s" % sys.stdin.encoding)
-                continue
-            yield line if PY2 else line.encode(sys.stdin.encoding, "surrogateescape")
-    finally:
-        try:
-            if readline:
-                readline.write_history_file(path)
-        except (IOError, OSError):
-            pass    # a history that cannot be kept is no reason to fail
+    """The lines of a user at a terminal."""
+    import terminal
+    return terminal.typed(master)
 
 
 def seconds(text):
@@ -732,19 +979,41 @@ def main(argv):
         except OSError:     # what is opened next would take its place
             sys.exit("master.py: standard %s is closed: give it a file, such as /dev/null" % name)
 
-    def told(which, _frame):
-        raise Signalled(which)
+    signals = Signals()
+    try:
+        signals.catch()
+        if not built():
+            return 1
+        master = Master(options, signals)
+        if master.interactive:
+            signals.catch_user()
+        return master.run(typed if master.interactive else piped)
+    except Signalled as told:
+        return 128 + told.number
 
-    for which in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(which, told)
-    if not built():
-        return 1
-    master = Master(options)
-    if master.interactive:
-        # Whoever started us may ignore it; a user's Ctrl-C still leaves.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return master.run(typed if master.interactive else piped)
+
+def as_init():
+    """Does what PID 1 of a namespace has to do, if this is one; returns in a child then.
+
+    PID 1 has to wait for processes that others orphaned, of which the master
+    knows nothing: so it does only that, passes signals on to the child, and
+    ends as that one does.
+    """
+    if os.getpid() != 1:
+        return
+    child = os.fork()
+    if child == 0:
+        return
+    for which in ENDING:
+        # The keyboard's reach the child by themselves.
+        keys = which in (signal.SIGINT, signal.SIGQUIT) and os.isatty(0)
+        signal.signal(which, signal.SIG_IGN if keys else lambda number, _: os.kill(child, number))
+    while True:
+        ended, status = again(os.wait)
+        if ended == child:
+            os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
 if __name__ == "__main__":
+    as_init()
     sys.exit(main(sys.argv[1:]))

@@ -8,17 +8,33 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
-from bench import Bench, ROOT
+from bench import Bench, FAKE, ROOT, possible
 
 import grading
 import master
 
 PAIR = b"0 start 2 10000\n1 start 2 10001\n"
+
+
+def children(parent):
+    """The state of each child of a process, by its number, as /proc has them."""
+    found = {}
+    for name in os.listdir("/proc"):
+        try:
+            with open(os.path.join("/proc", name, "stat"), "rb") as source:
+                state, ppid = source.read().rsplit(b")", 1)[1].split()[:2]
+        except (IOError, OSError, IndexError):
+            continue    # no process, or gone
+        if name.isdigit() and int(ppid) == parent:
+            found[int(name)] = state.decode("ascii")
+    return found
 
 
 class Parsing(unittest.TestCase):
@@ -114,6 +130,21 @@ class Commands(Bench):
         for verb in (b"start", b"get", b"alive", b"broadcast", b"crash", b"sleep", b"exit"):
             self.assertIn(verb, out)
 
+    def test_a_line_that_begins_with_a_number_sign_is_a_comment(self):
+        script = b"# 0 dance\n" + PAIR + b"  \t#\n#exit\n0 broadcast # x\n0 get\n"
+        self.assertEqual(self.master(script), (0, b"messages # x\n", b""))
+
+    def test_replies_are_byte_for_byte_where_no_terminal_is(self):
+        text = b"\x1b[2J \x9b \xe2\x80\xae \r."
+        _, out, _ = self.master(b"0 start 1 10000\n0 broadcast " + text + b"\n0 get\n")
+        self.assertEqual(out, b"messages " + text + b"\n")
+
+    def test_another_size_than_the_grids_is_warned_of(self):
+        status, out, err = self.master(b"0 start 2 10000\n1 start 3 10001\n0 alive\n")
+        self.assertEqual((status, out), (0, b"alive 0,1\n"))
+        self.assertEqual(err, b"warning: server 1 is started for a grid of 3, but server 0 for one of 2:"
+                              b" all servers of a grid need the same N\n")
+
     def test_no_server_outlives_the_master(self):
         self.master(PAIR)
         self.assertEqual(self.living(), [])
@@ -122,16 +153,93 @@ class Commands(Bench):
         self.assertEqual(self.master(PAIR, modes="0:stubborn")[0], 0)
         self.assertEqual(self.living(), [])
 
-    def test_sigterm_ends_the_servers_too(self):
-        running = subprocess.Popen([sys.executable, self.path("master.py")], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, env=self.environment())
-        running.stdin.write(PAIR + b"1 alive\n")
+    def running(self, command=(), script=PAIR, **more):
+        """A master whose servers run, and which waits for further commands."""
+        running = subprocess.Popen(list(command) + [sys.executable, self.path("master.py")],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment(**more))
+        for stream in (running.stdin, running.stdout):
+            self.addCleanup(stream.close)
+        self.addCleanup(lambda: running.poll() is None and running.kill())
+        running.stdin.write(script + b"1 alive\n")
         running.stdin.flush()
         self.assertEqual(running.stdout.readline(), b"alive 0,1\n")
-        running.send_signal(signal.SIGTERM)
-        running.communicate()
-        self.assertEqual(running.returncode, 128 + signal.SIGTERM)
+        return running
+
+    def test_each_signal_that_ends_the_master_ends_the_servers_too(self):
+        for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            running = self.running()
+            running.send_signal(which)
+            running.wait()
+            self.assertEqual(running.returncode, 128 + which)
+            self.assertEqual(self.living(), [])
+
+    def test_many_signals_at_once_leave_no_server(self):
+        for gap in range(8):
+            running = self.running()
+            # All while the servers are being ended, and at the command before.
+            running.stdin.write(b"1 crash\n1 start 2 10001\n")
+            running.stdin.flush()
+            for _ in range(12):
+                try:
+                    running.send_signal(signal.SIGINT)
+                except OSError:
+                    break
+                time.sleep(gap * 0.0002)
+            running.wait()
+            self.assertEqual(running.returncode, 128 + signal.SIGINT)
+            self.assertEqual(self.living(), [])
+
+    def test_a_signal_is_raised_once_and_again_when_nothing_came_of_it(self):
+        signals = master.Signals()
+        self.assertRaises(master.Signalled, signals.handle, signal.SIGTERM, None)
+        signals.handle(signal.SIGINT, None)
+        signals.raised -= master.RAISE_AGAIN
+        self.assertRaises(master.Signalled, signals.handle, signal.SIGINT, None)
+        signals = master.Signals()
+        with self.assertRaises(master.Signalled):
+            with signals:
+                signals.handle(signal.SIGTERM, None)
+                reached = True
+        self.assertTrue(reached)
+
+    def test_what_a_server_leaves_in_its_group_is_ended(self):
+        self.write("process", '#!/bin/sh\n%s -c "import os, time; open(\'%s/left-$1\', \'w\').write(str(os.getpid()));'
+                              ' time.sleep(600)" &\nexec "%s" "%s" "$@"\n'
+                   % (sys.executable, self.grid, sys.executable, FAKE), 0o755)
+        self.assertEqual(self.master(PAIR + b"sleep 500\n")[0], 0)
+        self.assertEqual(len([name for name in os.listdir(self.grid) if name.startswith("left")]), 2)
         self.assertEqual(self.living(), [])
+
+    def test_stopall_is_told_whose_servers_to_end(self):
+        self.write("process", '#!/bin/sh\necho "$LAB_MASTER" >>"%s"\nexec "%s" "%s" "$@"\n'
+                   % (self.path("marks"), sys.executable, FAKE), 0o755)
+        self.write("stopall", '#!/bin/sh\necho "$LAB_MASTER" >>"%s"\n' % self.path("marks"), 0o755)
+        self.assertEqual(self.master(PAIR, LAB_MASTER="x")[0], 0)
+        self.assertEqual(self.master(PAIR)[0], 0)
+        with open(self.path("marks")) as kept:
+            marks = kept.read().split()
+        self.assertEqual([marks.count(mark) for mark in marks], [3] * 6)
+
+    @unittest.skipUnless(possible("-pf", "--mount-proc"), "no PID namespace can be made here (unshare -pf --mount-proc)")
+    def test_as_pid_1_it_waits_for_orphans_and_ends_as_usual(self):
+        # Each start leaves an orphan that ends at once.
+        self.write("process", '#!/bin/sh\n(true & )\nexec "%s" "%s" "$@"\n' % (sys.executable, FAKE), 0o755)
+        inside = ["unshare", "-pf", "--mount-proc"]
+        running = self.running(inside)
+        init, = children(running.pid)
+        # An orphan may end after its server has answered.
+        until = time.time() + 20
+        while "Z" in children(init).values() and time.time() < until:
+            time.sleep(0.01)
+        zombies = [pid for pid, state in children(init).items() if state == "Z"]
+        running.stdin.write(b"exit\n")
+        running.stdin.flush()
+        running.wait()
+        self.assertEqual((running.returncode, zombies), (0, []))
+        running = self.running(inside)
+        os.kill(list(children(running.pid))[0], signal.SIGTERM)
+        running.wait()
+        self.assertEqual(running.returncode, 128 + signal.SIGTERM)
 
 
 class Failures(Bench):
@@ -178,7 +286,61 @@ class Failures(Bench):
         self.assertIn(b"server 1 is still listed after 1 s by server 0", err)
 
     def test_a_port_that_is_taken_is_told(self):
-        self.fails([b"Invalid port: 10000"], b"0 start 2 10000\n1 start 2 10000\n")
+        err = self.fails([b"Invalid port: 10000"], b"0 start 2 10000\n1 start 2 10000\n")
+        self.assertIn(b"something already listens on " + self.host.encode() + b":10000", err)
+        self.assertIn(b"; CHATROOM_HOST=127.0.0.2 gives the grid an address of its own\n", err)
+
+    def test_a_link_port_that_is_taken_is_told(self):
+        listener = socket.socket()
+        self.addCleanup(listener.close)
+        listener.bind((self.host, 3456))
+        listener.listen(1)
+        err = self.fails([b"Master or testcase error!"], b"1 start 2 10000\n", "1:dies", CHATROOM_BASE_PORT="3455")
+        self.assertIn(b"something listens on its link port, " + self.host.encode() + b":3456; CHATROOM_HOST=", err)
+
+    def test_a_standard_error_that_is_full_does_not_hold_up_the_run(self):
+        source, sink = os.pipe()
+        self.addCleanup(os.close, source)
+        # Full as a whole, and with less room than one message needs.
+        for room in (0, 100):
+            fcntl.fcntl(sink, fcntl.F_SETFL, fcntl.fcntl(sink, fcntl.F_GETFL) | os.O_NONBLOCK)
+            try:
+                while True:
+                    os.write(sink, b"x")
+            except OSError:
+                pass
+            os.read(source, room)
+            fcntl.fcntl(sink, fcntl.F_SETFL, fcntl.fcntl(sink, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+            began = time.time()
+            running = subprocess.Popen([sys.executable, self.path("master.py")], stdin=subprocess.PIPE, stderr=sink,
+                                       stdout=subprocess.PIPE, env=self.environment("0:dies"))
+            timer = threading.Timer(40, running.kill)
+            timer.start()
+            out, _ = running.communicate(b"0 start 1 10000\n" * 50)
+            timer.cancel()
+            self.assertEqual((running.returncode, out), (1, b""))
+            self.assertLess(time.time() - began, 40)
+        os.close(sink)
+
+    def test_a_reader_that_takes_nothing_meets_the_time_limit(self):
+        source, sink = os.pipe()
+        self.addCleanup(os.close, source)
+        script = b"0 start 1 10000\n0 broadcast " + b"x" * 300000 + b"\n0 get\n"
+        running = subprocess.Popen([sys.executable, self.path("master.py"), "--timeout", "3"], stdin=subprocess.PIPE,
+                                   stdout=sink, stderr=subprocess.PIPE, env=self.environment())
+        os.close(sink)
+        timer = threading.Timer(40, running.kill)
+        timer.start()
+        _, err = running.communicate(script)
+        timer.cancel()
+        self.assertEqual(running.returncode, 1)
+        self.assertTrue(err.startswith(b"Timeout!"), err)
+        self.assertEqual(self.living(), [])
+
+    def test_a_stopall_that_does_not_end_is_told(self):
+        self.write("stopall", "#!/bin/sh\nexec sleep 600\n", 0o755)
+        err = self.fails([], b"0 start 1 10000\n")
+        self.assertIn(b"./stopall did not end within 10 s and was killed", err)
 
     def test_a_second_start_is_told(self):
         self.fails([b"Invalid pid: 0"], b"0 start 2 10000\n0 start 2 10001\n")
@@ -364,6 +526,23 @@ class Grading(Bench):
         status, _, err = self.grade("--repeat", "2")
         self.assertEqual((status, err.count(b"\n")), (1, 1), err)
         self.assertIn(b"which cannot be made: Not a directory", err)
+
+    def test_a_grader_that_is_told_to_end_leaves_no_server(self):
+        self.case("one", PAIR + b"sleep 60000\n", "")
+        self.case("two", PAIR + b"sleep 60000\n", "")
+        for which, times in ((signal.SIGINT, 6), (signal.SIGTERM, 3), (signal.SIGQUIT, 1)):
+            grader = subprocess.Popen([sys.executable, self.path("grading.py"), self.path("cases"), "--jobs", "2"],
+                                      stdout=subprocess.PIPE, env=self.environment())
+            self.addCleanup(grader.stdout.close)
+            until = time.time() + 30
+            while len(self.living()) < 4 and time.time() < until:
+                time.sleep(0.02)
+            for _ in range(times):
+                grader.send_signal(which)
+                time.sleep(0.001)
+            grader.wait()
+            self.assertEqual(grader.returncode, 128 + which)
+            self.assertEqual(self.living(), [])
 
     def test_addresses_in_use_are_passed_over(self):
         one, two = grading.Addresses(3000), grading.Addresses(3000)

@@ -12,23 +12,14 @@ import tempfile
 import time
 import unittest
 
-from bench import ROOT
+from bench import ROOT, possible
 
-TOOLS = ("stopall", "killall.sh", "process", "master.py", "grading.py")
+TOOLS = ("stopall", "killall.sh", "process", "master.py", "terminal.py", "grading.py")
 # What names the servers that a tool is to end; a test sets none but its own.
 MARKS = ("CHATROOM_HOST", "LAB_MASTER")
 # Folders that a line of a listing, or a shell's $(...), can be fooled by.
 ODD_NAMES = ("two\nlines", "newline at the end\n", "a /proc/1/exe -> b", "gone (deleted)", "-n", "$(x) `y` \\ '\"*?")
 SERVE = "echo serving \"$0\" \"$@\"\nwhile :; do sleep 0.1; done\n"
-
-
-def possible(*options):
-    """Whether `unshare` can make such namespaces here."""
-    try:
-        with open(os.devnull, "w") as null:
-            return subprocess.call(["unshare"] + list(options) + ["true"], stdout=null, stderr=null) == 0
-    except OSError:
-        return False
 
 
 def environment(**marks):
