@@ -189,6 +189,13 @@ class Commands(Bench):
             self.assertEqual(running.returncode, 128 + signal.SIGINT)
             self.assertEqual(self.living(), [])
 
+    def test_signals_while_a_server_is_made_leave_no_server(self):
+        self.write("process", '#!/bin/sh\necho $$ >"%s/made-$1"\nfor _ in 1 2 3 4 5; do kill -INT $PPID; done\n'
+                              'exec "%s" "%s" "$@"\n' % (self.grid, sys.executable, FAKE), 0o755)
+        for _ in range(10):
+            self.assertEqual(self.master(PAIR)[0], 128 + signal.SIGINT)
+            self.assertEqual(self.living(), [])
+
     def test_a_signal_is_raised_once_and_again_when_nothing_came_of_it(self):
         signals = master.Signals()
         self.assertRaises(master.Signalled, signals.handle, signal.SIGTERM, None)
