@@ -4,11 +4,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
+mod exposition;
 mod failure;
 mod logging;
 mod metrics;
 mod observer;
 mod output;
+mod process;
 mod scrape;
 mod settings;
 mod signals;

@@ -1,5 +1,6 @@
 //! What a server counts, as metrics: the observer puts them in, whoever scrapes reads them out.
 
+use crate::process::Process;
 use chatroom_core::{Counters, Gauges, Span, Why};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -19,20 +20,26 @@ const BOUNDS: [f64; 14] = [
 
 /// The latest numbers of one server. Putting them in takes a copy and no longer.
 #[derive(Debug)]
-pub(crate) struct Metrics(Mutex<Numbers>);
+pub(crate) struct Metrics {
+    server: u32,
+    numbers: Mutex<Numbers>,
+}
 
 #[derive(Clone, Debug)]
 struct Numbers {
     counters: Counters,
     gauges: Gauges,
+    /// By id, whether a peer is up; the own entry stays false.
+    up: Vec<bool>,
     /// How many silences fell into each bucket; the last is for those past every bound.
     silences: [u64; BOUNDS.len() + 1],
     silence: Span,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Numbers {
+    /// The metrics of server `server` of `servers`, before it did anything.
+    pub(crate) fn new(server: u32, servers: u32) -> Arc<Self> {
+        let numbers = Mutex::new(Numbers {
             counters: Counters::default(),
             gauges: Gauges {
                 peers: 0,
@@ -43,20 +50,28 @@ impl Metrics {
                 lag_bytes: 0,
                 owed_bytes: 0,
             },
+            up: vec![false; servers as usize],
             silences: [0; BOUNDS.len() + 1],
             silence: Span::ZERO,
-        })))
+        });
+        Arc::new(Self { server, numbers })
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over how a server stands.
-    pub(crate) fn set(&self, counters: &Counters, gauges: Gauges) {
+    /// Takes over how a server stands; `alive` are the ids of who is up.
+    pub(crate) fn set(&self, counters: &Counters, gauges: Gauges, alive: &[u32]) {
         let mut numbers = self.numbers();
         numbers.counters.clone_from(counters);
         numbers.gauges = gauges;
+        numbers.up.fill(false);
+        for &id in alive {
+            if let Some(up) = numbers.up.get_mut(id as usize) {
+                *up = true;
+            }
+        }
     }
 
     /// Counts a peer that was dropped after it had been silent for so long.
@@ -68,18 +83,20 @@ impl Metrics {
         numbers.silence = numbers.silence + silence;
     }
 
-    /// A registry that reads them, for server `id` of `servers`.
-    pub(crate) fn registry(self: &Arc<Self>, id: u32, servers: u32, runtime: &str) -> Registry {
-        let mut registry = Registry::with_prefix("chatroom");
+    /// A registry that reads them, and what the system knows of `process`.
+    pub(crate) fn registry(self: &Arc<Self>, runtime: &str, process: Process) -> Registry {
+        let mut all = Registry::default();
+        all.register_collector(Box::new(process));
+        let registry = all.sub_registry_with_prefix("chatroom");
         registry.register_collector(Box::new(Arc::clone(self)));
         let labels = [
-            ("server", id.to_string()),
-            ("servers", servers.to_string()),
+            ("server", self.server.to_string()),
+            ("servers", self.numbers().up.len().to_string()),
             ("runtime", runtime.to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
         registry.register("server", "Which server this is", Info::new(labels.to_vec()));
-        registry
+        all
     }
 }
 
@@ -88,6 +105,7 @@ impl Collector for Metrics {
         let Numbers {
             counters,
             gauges,
+            up,
             silences,
             silence,
         } = self.numbers().clone();
@@ -157,6 +175,18 @@ impl Collector for Metrics {
             let family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(family)?;
         }
+        if up.len() > 1 {
+            let mut peers = encoder.encode_descriptor(
+                "peer_up",
+                "Whether a peer is up: 1 if it is, 0 if not",
+                None,
+                MetricType::Gauge,
+            )?;
+            for (peer, up) in (0..).zip(up).filter(|&(peer, _)| peer != self.server) {
+                let labels = [("peer", u32::to_string(&peer))];
+                ConstGauge::new(u64::from(up)).encode(peers.encode_family(&labels)?)?;
+            }
+        }
         let mut closes = encoder.encode_descriptor(
             "closed_connections",
             "Connections that ended, by reason",
@@ -188,12 +218,12 @@ mod tests {
 
     #[test]
     fn every_silence_falls_into_one_bucket() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(1, 2);
         for millis in [0, 100, 900, 901, 1000, 59_999, 60_001, 3_600_000] {
             metrics.suspected(Span::from_millis(millis));
         }
         let mut text = String::new();
-        encode(&mut text, &metrics.registry(1, 2, "std")).unwrap();
+        encode(&mut text, &metrics.registry("std", Process::beginning())).unwrap();
         for line in [
             "chatroom_suspected_silence_seconds_bucket{le=\"0.1\"} 2\n",
             "chatroom_suspected_silence_seconds_bucket{le=\"0.9\"} 3\n",

@@ -78,7 +78,7 @@ impl<M: Housing> Observer<M> for Reporter {
     fn look(&mut self, _now: Time, machine: &M) {
         if let Some(metrics) = &self.metrics {
             let server = machine.server();
-            metrics.set(server.counters(), server.gauges());
+            metrics.set(server.counters(), server.gauges(), &server.alive());
         }
     }
 }

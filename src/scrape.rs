@@ -1,7 +1,8 @@
 //! The port at which metrics are read: as much HTTP as that takes, and a bound on everything.
 
-use prometheus_client::encoding::text;
+use crate::exposition::Format;
 use prometheus_client::registry::Registry;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -17,8 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const REQUEST: usize = 8 << 10;
 /// The pause after an accept that failed, most likely for want of a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
-
-const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers `GET /metrics` on `listener` with what `registry` has, until the process ends.
 ///
@@ -45,16 +44,12 @@ pub(crate) fn serve(listener: TcpListener, registry: Registry) -> io::Result<()>
 
 fn answer(socket: &TcpStream, registry: &Registry) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
-    let (status, body) = match request(socket, until)? {
-        None => ("431 Request Header Fields Too Large", String::new()),
+    let (status, content, body) = match request(socket, until)? {
+        None => error("431 Request Header Fields Too Large"),
         Some(head) => respond(&head, registry),
     };
-    let content = match body.is_empty() {
-        true => "text/plain",
-        false => CONTENT,
-    };
     let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: {content}\r\nVary: Accept\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     let mut rest = response.as_bytes();
@@ -83,21 +78,30 @@ fn request(mut socket: &TcpStream, until: Instant) -> io::Result<Option<Vec<u8>>
     Ok(Some(head))
 }
 
-fn respond(head: &[u8], registry: &Registry) -> (&'static str, String) {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or(head);
-    let mut words = line.split(|&byte| byte == b' ');
+/// Status, content type and body of an answer.
+type Answer = (&'static str, &'static str, String);
+
+fn error(status: &'static str) -> Answer {
+    (status, "text/plain", String::new())
+}
+
+fn respond(head: &[u8], registry: &Registry) -> Answer {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
     let (method, target) = (words.next(), words.next().unwrap_or_default());
-    let path = target.split(|&byte| byte == b'?').next();
-    if method != Some(b"GET") {
-        return ("405 Method Not Allowed\r\nAllow: GET", String::new());
+    if method != Some("GET") {
+        return error("405 Method Not Allowed\r\nAllow: GET");
     }
-    if path != Some(b"/metrics") {
-        return ("404 Not Found", String::new());
+    if target.split('?').next() != Some("/metrics") {
+        return error("404 Not Found");
     }
-    let mut body = String::new();
-    match text::encode(&mut body, registry) {
-        Ok(()) => ("200 OK", body),
-        Err(fmt) => ("500 Internal Server Error", fmt.to_string()),
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let accepts = headers.filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    let format = Format::asked(accepts.map(|(_, value)| value));
+    match format.encode(registry) {
+        Ok(body) => ("200 OK", format.content_type(), body),
+        Err(fmt::Error) => error("500 Internal Server Error"),
     }
 }
 

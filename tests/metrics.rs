@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(60);
 const RUNTIMES: [&str; 2] = ["std", "smol"];
 const METRICS: u16 = 9100;
+/// The header that asks for OpenMetrics.
+const OPEN: &str = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
 
 /// A grid on a loopback address of its own, each server with metrics, killed in the end.
 struct Grid {
@@ -59,19 +61,24 @@ impl Grid {
         Some(response)
     }
 
-    fn scrape(&self, id: u16) -> BTreeMap<String, f64> {
+    /// The head and the body of an answer with metrics, asked for with `headers`.
+    fn answer(&self, id: u16, headers: &str) -> (String, String) {
         let mut found = None;
         until("a scrape is answered", || {
-            let response = self.http(id, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-            found = response.and_then(|response| {
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+            found = self.http(id, &request).and_then(|response| {
                 let (head, body) = response.split_once("\r\n\r\n")?;
                 assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
                 assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
-                Some(parse(body))
+                Some((head.to_owned(), body.to_owned()))
             });
             found.is_some()
         });
         found.unwrap()
+    }
+
+    fn scrape(&self, id: u16) -> BTreeMap<String, f64> {
+        parse(&self.answer(id, OPEN).1)
     }
 
     /// Waits until a server's metrics hold.
@@ -107,7 +114,7 @@ fn ask(master: &mut BufReader<TcpStream>, line: &str) -> String {
     reply
 }
 
-/// Reads the text format, strictly: every sample belongs to the family whose type was just said,
+/// Reads OpenMetrics, strictly: every sample belongs to the family whose type was just said,
 /// no sample comes twice, the buckets of a histogram only grow, and the end is marked.
 fn parse(text: &str) -> BTreeMap<String, f64> {
     let body = text.strip_suffix("# EOF\n").expect(text);
@@ -194,6 +201,123 @@ fn values_tell_what_happens() {
         );
         assert_eq!(grid.scrape(0)[&label], 1.0);
     }
+}
+
+#[test]
+fn each_peer_has_a_value_of_its_own() {
+    for runtime in RUNTIMES {
+        let mut grid = Grid::new(runtime, 3, &[]);
+        grid.measures(1, "both peers are up", |value| {
+            value("peer_up{peer=\"0\"}") == 1.0 && value("peer_up{peer=\"2\"}") == 1.0
+        });
+        assert!(!grid.scrape(1).contains_key("chatroom_peer_up{peer=\"1\"}"));
+        grid.children[2].kill().unwrap();
+        grid.measures(1, "one is down", |value| {
+            value("peer_up{peer=\"0\"}") == 1.0 && value("peer_up{peer=\"2\"}") == 0.0
+        });
+    }
+}
+
+#[test]
+fn the_process_is_measured_as_the_system_sees_it() {
+    for runtime in RUNTIMES {
+        let grid = Grid::new(runtime, 1, &[]);
+        let before = grid.scrape(0);
+        let pid = grid.children[0].id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.unwrap().trim().trim_end_matches(" kB");
+        let kib: f64 = kib.parse().unwrap();
+        let resident = before["process_resident_memory_bytes"] / 1024.0;
+        assert!((resident - kib).abs() < 1024.0, "{resident} and {kib} KiB");
+        assert!(before["process_cpu_seconds_total"] > 0.0);
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        let age = now - before["process_start_time_seconds"];
+        assert!((0.0..60.0).contains(&age), "{age}");
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let most = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let most = most.unwrap().split_whitespace().nth(3).unwrap();
+        assert_eq!(before["process_max_fds"], most.parse::<f64>().unwrap());
+        // Every master costs a descriptor.
+        let mut masters: Vec<_> = (0..5).map(|_| grid.master(0)).collect();
+        for master in &mut masters {
+            ask(master, "alive");
+        }
+        let after = grid.scrape(0)["process_open_fds"];
+        assert!(after >= before["process_open_fds"] + 5.0, "{after}");
+    }
+}
+
+#[test]
+fn a_scraper_gets_the_format_that_it_asks_for() {
+    let grid = Grid::new("std", 2, &[]);
+    grid.measures(0, "the peer is up", |value| value("peers") == 1.0);
+    let (head, open) = grid.answer(0, OPEN);
+    let kind = "\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(head.contains(kind), "{head}");
+    let samples = parse(&open);
+    for headers in [
+        "",
+        "Accept: */*\r\n",
+        "ACCEPT: text/plain;version=0.0.4\r\n",
+    ] {
+        let (head, plain) = grid.answer(0, headers);
+        let kind = "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+        assert!(head.contains(kind), "{head}");
+        assert!(!plain.contains("# EOF"), "{plain}");
+        // The same samples, each in a family of exactly its name, histograms aside.
+        let mut family = String::new();
+        let mut names = Vec::new();
+        for line in plain.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+                name.clone_into(&mut family);
+            } else if !line.starts_with("# HELP ") {
+                let (sample, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                let name = sample.split('{').next().unwrap();
+                let of = name.strip_prefix(&family);
+                assert!(
+                    ["", "_bucket", "_sum", "_count"].contains(&of.unwrap()),
+                    "{line}"
+                );
+                names.push(sample.to_owned());
+            }
+        }
+        names.sort();
+        assert_eq!(names, samples.keys().cloned().collect::<Vec<_>>());
+        check_by_promtool(&plain);
+    }
+}
+
+/// Has Prometheus' own tool check the plain format, if this machine has it.
+fn check_by_promtool(plain: &str) {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut tool = match tool {
+        Ok(tool) => tool,
+        Err(e) => return eprintln!("promtool can't be run here, so it checks nothing: {e}"),
+    };
+    tool.stdin
+        .take()
+        .unwrap()
+        .write_all(plain.as_bytes())
+        .unwrap();
+    let output = tool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{said}\n{plain}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::logging::{self, Verbosity};
 use crate::metrics::Metrics;
 use crate::observer::{Housing, Reporter};
+use crate::process::Process;
 use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::signals;
@@ -191,12 +192,12 @@ impl Serve {
     /// Serves metrics at an address.
     fn measure(&self, at: SocketAddr) -> Result<Arc<Metrics>, Failure> {
         self.keep_private(at.ip())?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(self.id, self.servers);
         let runtime = match self.runtime {
             Runtime::Std => "std",
             Runtime::Smol => "smol",
         };
-        let registry = metrics.registry(self.id, self.servers, runtime);
+        let registry = metrics.registry(runtime, Process::beginning());
         TcpListener::bind(at)
             .and_then(|listener| scrape::serve(listener, registry))
             .map_err(|e| {
