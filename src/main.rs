@@ -6,6 +6,8 @@
 mod commands;
 mod exposition;
 mod failure;
+mod grid;
+mod hints;
 mod logging;
 mod metrics;
 mod observer;
@@ -14,6 +16,7 @@ mod process;
 mod scrape;
 mod settings;
 mod signals;
+mod windows;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;

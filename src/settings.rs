@@ -46,6 +46,19 @@ macro_rules! settings {
             }
         }
 
+        /// The options whose value in `config` is not the default, as on the command line.
+        pub(crate) fn differing(config: &Config) -> Vec<String> {
+            let (limits, times) = (Limits::default(), Times::default());
+            let mut options = Vec::new();
+            $(if config.limits.$limit != limits.$limit {
+                options.push(format!("--{} {}", $long, config.limits.$limit));
+            })*
+            $(if config.times.$time != times.$time {
+                options.push(format!("--{} {}", $time_long, config.times.$time.as_micros() / 1000));
+            })*
+            options
+        }
+
         /// What a recording has to know to build the server again: who wrote it, then a
         /// `NAME VALUE` a line, times in microseconds.
         pub(crate) fn header(config: &Config) -> String {

@@ -223,10 +223,13 @@ impl Notice for News {
                 false => Level::Info,
             },
             Self::Closed { why, .. } => {
-                if why.is_fault() || *why == Why::FellBehind || *why == Why::Crowded {
-                    Level::Info
-                } else {
+                // There was no connection. An absent peer is dialled many times a second.
+                if *why == Why::Refused || *why == Why::DialTimeout {
                     Level::Debug
+                } else if why.is_fault() || *why == Why::FellBehind || *why == Why::Crowded {
+                    Level::Warn
+                } else {
+                    Level::Info
                 }
             }
             Self::Delivered { .. } => Level::Debug,

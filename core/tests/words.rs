@@ -42,18 +42,23 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
             "connection 3.1 closed: the dial failed",
         ),
         (
-            closed(Why::Crowded),
+            closed(Why::Finished),
             Level::Info,
+            "connection 3.1 closed: the other side finished",
+        ),
+        (
+            closed(Why::Crowded),
+            Level::Warn,
             "connection 3.1 closed: the oldest of too many",
         ),
         (
             closed(Why::FellBehind),
-            Level::Info,
+            Level::Warn,
             "connection 3.1 closed: fell too far behind",
         ),
         (
             closed(Why::TooLong),
-            Level::Info,
+            Level::Warn,
             "connection 3.1 closed: a line too long",
         ),
         (

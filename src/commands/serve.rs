@@ -1,6 +1,7 @@
 //! `chatroom serve`: one server of a grid, until a signal or a crash ends it.
 
 use crate::failure::Failure;
+use crate::grid::Grid;
 use crate::logging::{self, Verbosity};
 use crate::metrics::Metrics;
 use crate::observer::{Housing, Reporter};
@@ -143,6 +144,16 @@ enum Runtime {
     Smol,
 }
 
+impl Runtime {
+    /// Its name on the command line.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Std => "std",
+            Self::Smol => "smol",
+        }
+    }
+}
+
 impl Serve {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         end_on_panic();
@@ -153,7 +164,16 @@ impl Serve {
             .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), LIMITS))?;
         let log = logging::begin(self.log);
         let metrics = self.metrics.map(|at| self.measure(at)).transpose()?;
-        let reporter = Reporter::new(self.id, metrics);
+        let (metrics, metrics_at) = metrics.unzip();
+        let grid = Grid {
+            server: self.id,
+            links: addresses.places.clone(),
+            masters: addresses.doors[usize::from(MASTERS.0)],
+            metrics: metrics_at,
+            runtime: self.runtime.name(),
+            differing: settings::differing(&config),
+        };
+        let reporter = Reporter::new(&config, grid, metrics);
         let outcome = match &self.record {
             None => self.drive(server, addresses, reporter, &stop),
             Some(path) => {
@@ -189,24 +209,23 @@ impl Serve {
         }
     }
 
-    /// Serves metrics at an address.
-    fn measure(&self, at: SocketAddr) -> Result<Arc<Metrics>, Failure> {
+    /// Serves metrics at an address; gives the one that the system chose if the port is 0.
+    fn measure(&self, at: SocketAddr) -> Result<(Arc<Metrics>, SocketAddr), Failure> {
         self.keep_private(at.ip())?;
         let metrics = Metrics::new(self.id, self.servers);
-        let runtime = match self.runtime {
-            Runtime::Std => "std",
-            Runtime::Smol => "smol",
-        };
-        let registry = metrics.registry(runtime, Process::beginning());
-        TcpListener::bind(at)
-            .and_then(|listener| scrape::serve(listener, registry))
-            .map_err(|e| {
-                Failure::denied(
-                    format!("cannot serve metrics at {at}: {e}"),
-                    "give every server a free port of this machine for its metrics",
-                )
-            })?;
-        Ok(metrics)
+        let registry = metrics.registry(self.runtime.name(), Process::beginning());
+        let bound = TcpListener::bind(at).and_then(|listener| {
+            let at = listener.local_addr()?;
+            scrape::serve(listener, registry)?;
+            Ok(at)
+        });
+        match bound {
+            Ok(at) => Ok((metrics, at)),
+            Err(e) => Err(Failure::denied(
+                format!("cannot serve metrics at {at}: {e}"),
+                "give every server a free port of this machine for its metrics",
+            )),
+        }
     }
 
     /// Says no to an address that other machines can reach, unless that is meant.
