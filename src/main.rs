@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
+mod environment;
 mod exposition;
 mod failure;
 mod grid;
@@ -16,6 +17,7 @@ mod process;
 mod scrape;
 mod settings;
 mod signals;
+mod threads;
 mod windows;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -39,11 +41,14 @@ use std::process::ExitCode;
 )]
 #[command(after_long_help = "\
 EXAMPLE
-    A grid of two, each server with a master port of its own:
+    A grid of two, each server with a master port of its own, and a master in bash:
 
         chatroom serve 0 2 10000 &
         chatroom serve 1 2 10001 &
-        printf 'broadcast hello\\nget\\n' | nc -q1 127.0.0.1 10000   # OpenBSD's nc
+        sleep 1
+        exec 3<>/dev/tcp/127.0.0.1/10000
+        printf 'broadcast hello\\nget\\n' >&3
+        head -n 1 <&3
 
 EXIT STATUS
     0  ended in good order

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Requests answered at one time, each on a thread of its own; further ones wait in the system's
 /// queue.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 /// How long one request may take, from its connection to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a request, its headers included.

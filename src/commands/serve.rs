@@ -1,5 +1,6 @@
 //! `chatroom serve`: one server of a grid, until a signal or a crash ends it.
 
+use crate::environment;
 use crate::failure::Failure;
 use crate::grid::Grid;
 use crate::logging::{self, Verbosity};
@@ -9,6 +10,7 @@ use crate::process::Process;
 use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::signals;
+use crate::threads;
 use chatroom_core::{ChatServer, Config, ConfigError, LINKS, MASTERS};
 use chatroom_driver::{Addresses, Error, Outcome, Stop};
 use chatroom_record::Recorder;
@@ -36,10 +38,11 @@ const UNFINISHED: u8 = 4;
 ///
 /// Server ID of N listens for the servers above it on port BASE + ID, dials those below it, and
 /// takes commands from masters on PORT: `get`, `alive`, `broadcast TEXT`, `crash` and `watch`, one
-/// a line. It runs until SIGINT or SIGTERM, on which it sends what it has accepted and ends.
+/// a line. It runs until SIGINT, SIGTERM or SIGHUP, on which it sends what it has accepted and ends.
+/// There is no configuration to read again; under `nohup` a SIGHUP stays ignored.
 ///
 /// Every option can also be given by the environment variable that is named with it; an empty one
-/// counts as unset.
+/// counts as unset, and one that begins with CHATROOM_ and has no such name is an error.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 EXAMPLE
@@ -52,7 +55,7 @@ EXAMPLE
         CHATROOM_HOST=127.0.0.2 CHATROOM_LOG=info ./process 1 3 10001
 
 EXIT STATUS
-    0  ended by SIGINT or SIGTERM, in good order
+    0  ended by SIGINT, SIGTERM or SIGHUP, in good order
     1  a port is taken, or the system denied something
     2  the command line is wrong
     3  a master said `crash`")]
@@ -157,9 +160,11 @@ impl Runtime {
 impl Serve {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         end_on_panic();
+        environment::check::<Self>()?;
         let config = self.config()?;
         let addresses = self.addresses()?;
         let server = ChatServer::new(config.clone()).map_err(misfit)?;
+        self.probe_threads()?;
         let stop = signals::stop()
             .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), LIMITS))?;
         let log = logging::begin(self.log);
@@ -194,6 +199,33 @@ impl Serve {
             Ok(Outcome::Crash) => std::process::exit(CRASHED),
             Err(error) => Err(self.failure(&error)),
         }
+    }
+
+    /// Sees that there can be as many threads as the server will have with all its peers and one
+    /// master.
+    fn probe_threads(&self) -> Result<(), Failure> {
+        let log = usize::from(self.log != Verbosity::Off);
+        let scrapers = self.metrics.map_or(0, |_| scrape::AT_ONCE);
+        let (runtime, hint) = match self.runtime {
+            // A reader for each connection.
+            Runtime::Std => (
+                self.servers as usize,
+                "raise the limit (ulimit -u, or pids.max of the control group), or take --runtime smol, which needs a thread or two",
+            ),
+            // The thread of async-io.
+            Runtime::Smol => (
+                1,
+                "raise the limit (ulimit -u, or pids.max of the control group)",
+            ),
+        };
+        let count = log + scrapers + runtime;
+        threads::probe(count).map_err(|(made, cause)| {
+            let needs = format!("a server of {} on {}", self.servers, self.runtime.name());
+            Failure::denied(
+                format!("{needs} needs {count} threads besides its first one, and can have {made}: {cause}"),
+                hint,
+            )
+        })
     }
 
     fn drive(
@@ -339,7 +371,7 @@ fn misfit(error: ConfigError) -> Failure {
             min,
             max,
         } => Failure::usage(
-            format!("--max-{name} {value}: expected {min} to {max}"),
+            format!("{} {value}: expected {min} to {max}", limit_option(name)),
             match name {
                 "lag" => "--max-lag is at least --max-high-water",
                 _ => hint,
@@ -358,6 +390,11 @@ fn misfit(error: ConfigError) -> Failure {
             },
         ),
     }
+}
+
+/// The option that sets the limit which the core calls `name`.
+fn limit_option(name: &str) -> String {
+    format!("--max-{name}")
 }
 
 /// The machine with a recorder around it.
