@@ -13,11 +13,11 @@ const WAITING: usize = 1024;
 pub(crate) enum Verbosity {
     /// Nothing.
     Off,
-    /// What ends the server.
+    /// A recording that ends before its server. What ends a server is said at every level.
     Error,
     /// What an operator should look into.
     Warn,
-    /// Peers that come up and go down, links that close, and why.
+    /// Where it listens, peers that come up and go down, connections that close, and why.
     Info,
     /// Everything that goes on.
     Debug,

@@ -153,7 +153,7 @@ fn the_start_says_where_a_server_listens_and_whom_it_expects() {
         server.says(&["INFO peers expected server=1 dials=0 awaits=2,3"]);
         server.says(&[
             "INFO other values than the defaults",
-            "options=--max-text 99 --heartbeat 300",
+            "options=\"--max-text 99 --heartbeat 300\"",
         ]);
     }
     // Nothing of it without peers and options, and nothing at all at the default level.

@@ -86,13 +86,19 @@ fn an_unknown_variable_is_an_error_that_suggests_the_nearest_name() {
         ("CHATROOM_heartbeat", ""),
         ("CHATROOM_", ""),
     ] {
-        let output = chatroom("serve 0 1 10000").env(name, "1").output().unwrap();
-        let said = format!(
+        let host = host();
+        let mut command = chatroom(&format!("serve 0 1 10000 --host {host}"));
+        command.env(name, "1").stderr(Stdio::piped());
+        let mut server = Server::of(command, host, 10_000);
+        assert_eq!(server.status(), Some(2), "{name}");
+        let mut said = String::new();
+        let stderr = server.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        let expected = format!(
             "error: the environment has {name}, which is no variable of chatroom\n\
              hint: {hint}`chatroom serve --help` names all\n"
         );
-        assert_eq!(text(&output.stderr), said);
-        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(said, expected);
     }
     // What the project's own tools set or read, and what is unset, is no mistake.
     let host = host();

@@ -73,7 +73,7 @@ pub(crate) struct Serve {
     /// What the server runs on. From outside both are the same.
     #[arg(long, env = "CHATROOM_RUNTIME", value_enum, default_value = "std")]
     runtime: Runtime,
-    /// The address of every server of the grid, and of the master port.
+    /// The address of every server of the grid, which is on one machine, and of the master port.
     ///
     /// An address that is not a loopback address also takes --expose.
     #[arg(
@@ -116,11 +116,11 @@ pub(crate) struct Serve {
     /// FILE must not exist; if it is a directory, a new file is made in it.
     #[arg(long, env = "CHATROOM_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Answer `GET /metrics` on this address, in Prometheus' text format.
+    /// Answer `GET /metrics` on this address, in the text format of Prometheus or as OpenMetrics.
     ///
-    /// The numbers are taken after the server has done something, at most four times a second: in
-    /// a grid of several they are at most 250 ms and a heartbeat old. An address that is not a
-    /// loopback address also takes --expose.
+    /// The scraper's Accept header decides. The server's numbers are taken after it has done
+    /// something, at most four times a second: they are at most 250 ms and a heartbeat old. An
+    /// address that is not a loopback address also takes --expose.
     #[arg(
         long,
         env = "CHATROOM_METRICS",
