@@ -84,7 +84,11 @@ impl Expected {
             (false, false) => info!(server, %dials, %awaits, "peers expected"),
         }
         if !differing.is_empty() {
-            info!(server, options = differing.join(" "), "other values than the defaults");
+            info!(
+                server,
+                options = differing.join(" "),
+                "other values than the defaults"
+            );
         }
     }
 
