@@ -6,9 +6,10 @@
 //!
 //! 1. waits for a socket, the [`Stop`], or [`Shell::deadline`];
 //! 2. tells the shell what came true: [`accept`](Shell::accept), [`readable`](Shell::readable),
-//!    [`writable`](Shell::writable), [`expire`](Shell::expire), [`stop`](Shell::stop);
+//!    [`writable`](Shell::writable), [`expire`](Shell::expire), [`stop`](Shell::stop),
+//!    [`starve`](Shell::starve);
 //! 3. goes through [`Shell::take_changes`], which say what to wait for from now on;
-//! 4. ends once there is a [`Shell::outcome`], with [`Shell::farewell`].
+//! 4. ends once there is a [`Shell::outcome`], with [`Shell::farewell`], whose outcome counts.
 //!
 //! Nothing here knows what travels over a connection.
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod socket;
 mod stop;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unacknowledged;
 
 pub use addresses::Addresses;
 pub use clock::Clock;

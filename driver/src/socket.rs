@@ -1,14 +1,34 @@
 //! The system calls on one socket. Sends never block, whatever the socket's mode.
 
+use crate::Reads;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 /// Connections that wait to be accepted, before the system turns more away.
 const BACKLOG: i32 = 1024;
+/// How long a connection carries nothing before the system asks whether the other host is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// The time between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Questions without an answer after which the connection is broken: 25 s after the last byte.
+const KEEPALIVE_PROBES: u32 = 3;
+/// Bytes that the system takes beyond what it has sent already. The rest waits in the machine,
+/// which knows what it owes and to whom. The socket takes more as soon as half of it is sent,
+/// where without a bound it waits for a third of a send buffer of megabytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
+/// Attempts to connect without meeting oneself.
+const DIALS: usize = 4;
+
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// What a call on a socket came to.
 pub(crate) enum Came<T> {
@@ -20,36 +40,104 @@ pub(crate) enum Came<T> {
     Broken,
 }
 
-/// A socket that listens on `address` and whose accepting does not block.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A TCP socket with all that a connection needs, on the accepting and on the dialling side.
+///
+/// `SO_REUSEADDR` on a listening socket: a server that comes back finds the connections of its
+/// last life in TIME_WAIT. On a dialling one: the system draws a source port on which another
+/// process may want to listen later. With the option on both, the later `bind` succeeds as long
+/// as nobody listens there. That is safe: a connection is told from others by both its ends, and
+/// the system never gives two connections the same two ends; segments of an established connection
+/// never reach a listener; and two listeners on one address still exclude each other, as the
+/// option does not apply to a port on which somebody listens.
+///
+/// There is no `TCP_USER_TIMEOUT`: on Linux it also ends a connection whose reader pauses for that
+/// long, though its host answers every probe.
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // A server that comes back finds the connections of its last life in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    configure(&socket)?;
+    Ok(socket)
+}
+
+fn configure<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
+}
+
+/// A socket that listens on `address` and whose accepting does not block.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Begins to connect; the second part tells whether the connection already stands.
-pub(crate) fn dial(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    let stands = match socket.connect(&address.into()) {
-        Ok(()) => true,
-        Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
-        Err(e) => return Err(e),
+/// Takes the next connection that waits, and tells where it comes from.
+pub(crate) fn accept(listener: &TcpListener, reads: Reads) -> Result<(TcpStream, IpAddr), Errno> {
+    let mode = match reads {
+        Reads::Blocking => SocketFlags::empty(),
+        Reads::Ready => SocketFlags::NONBLOCK,
     };
-    Ok((socket.into(), stands))
+    let (socket, from) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | mode)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+    let socket = TcpStream::from(socket);
+    // Linux hands the options of the listening socket down.
+    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
+        configure(&socket).map_err(|_| Errno::CONNABORTED)?;
+    }
+    Ok((
+        socket,
+        from.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.ip()),
+    ))
+}
+
+/// Whether the other side has finished or reset the connection already.
+pub(crate) fn gone(socket: &TcpStream) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let ends = PollFlags::HUP | PollFlags::ERR;
+    let mut polled = [PollFd::new(socket, ends)];
+    matches!(rustix::event::poll(&mut polled, Some(&AT_ONCE)), Ok(1..))
+}
+
+/// Begins to connect; the second part tells whether the connection already stands.
+///
+/// While nobody listens on `address`, the system may draw its port as the source port, and TCP then
+/// connects the socket to itself. That one is thrown away here, before anybody hears of it, and
+/// kept until there is another, so that the port is not drawn again. It is aborted: no TIME_WAIT
+/// is left on a port that belongs to somebody else. (To bind a source port first would prevent
+/// it, but the system then keeps that port from every other process that dials, whomever it
+/// dials, and a host has only some 28,000.)
+pub(crate) fn dial(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
+    let mut thrown_away = Vec::new();
+    while thrown_away.len() < DIALS {
+        let socket = socket(address)?;
+        let stands = match socket.connect(&address.into()) {
+            Ok(()) => true,
+            Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
+            Err(e) => return Err(e),
+        };
+        if socket.local_addr()?.as_socket() != Some(address) {
+            return Ok((socket.into(), stands));
+        }
+        socket.set_linger(Some(Duration::ZERO))?;
+        thrown_away.push(socket);
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Whether a connection that was begun stands by now.
@@ -108,19 +196,22 @@ pub(crate) fn end(socket: &TcpStream) {
 
 /// Which of `sockets` have something to read right now, by index.
 pub(crate) fn ready(sockets: &[&TcpStream]) -> Vec<usize> {
+    ready_within(sockets, Duration::ZERO)
+}
+
+/// Waits at most `most` until one of `sockets` has something to read, and tells which have.
+pub(crate) fn ready_within(sockets: &[&TcpStream], most: Duration) -> Vec<usize> {
     let mut polled: Vec<_> = sockets
         .iter()
         .map(|socket| PollFd::new(*socket, PollFlags::IN))
         .collect();
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // If the system cannot tell, trying each is the safe answer.
-    if rustix::event::poll(&mut polled, Some(&at_once)).is_err() {
-        return (0..sockets.len()).collect();
+    let most = most.try_into().unwrap_or(AT_ONCE);
+    match rustix::event::poll(&mut polled, Some(&most)) {
+        Ok(0) => Vec::new(),
+        Ok(_) => (0..sockets.len())
+            .filter(|&i| !polled[i].revents().is_empty())
+            .collect(),
+        // If the system cannot tell, trying each is the safe answer.
+        Err(_) => (0..sockets.len()).collect(),
     }
-    (0..sockets.len())
-        .filter(|&i| !polled[i].revents().is_empty())
-        .collect()
 }

@@ -55,11 +55,10 @@ async fn serve<M: Machine, O: Observer<M>>(
         let found = watch.turn(shell, lingers)?;
         shell.expire();
         watch.follow(shell);
-        if let Some(outcome) = shell.outcome() {
+        if shell.outcome().is_some() {
             // Whoever comes now is turned away rather than left waiting.
             drop(watch);
-            shell.farewell();
-            return Ok(outcome);
+            return Ok(shell.farewell());
         }
         let now = shell.clock().now();
         let has_time = shell.deadline().since(now) > LINGER;

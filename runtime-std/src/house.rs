@@ -2,15 +2,18 @@
 
 use crate::waiting::{Event, Waiting, until_readable};
 use chatroom_core::machine::{Conn, Machine};
-use chatroom_core::time::Time;
+use chatroom_core::time::{Span, Time};
 use chatroom_driver::{Change, Error, Observer, Outcome, Progress, Shell, Stop};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use rustix::event::epoll::EventFlags;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::Scope;
 
 /// Enough for a machine's calls, an observer's formatting included. Only touched pages count.
 const STACK: usize = 256 * 1024;
+/// How long no reader is started for a connection after one could not be.
+const RETRY: Span = Span::from_millis(100);
 /// No deadline at all.
 const NEVER: Time = Time::from_micros(u64::MAX);
 
@@ -22,12 +25,50 @@ pub(crate) struct House<M, O> {
 
 struct State<M, O> {
     shell: Shell<M, O>,
-    /// By slot: where the reader of a paused connection sleeps.
-    gates: Vec<Option<Arc<Condvar>>>,
+    /// By slot.
+    watched: Vec<Option<Watched>>,
     /// What the timer is set to.
     armed: Time,
     /// What a reader met that ends the run.
     failure: Option<Error>,
+}
+
+/// What the keeper knows of a connection.
+struct Watched {
+    conn: Conn,
+    /// It waits until the socket takes bytes.
+    writes: bool,
+    reads: Reads,
+}
+
+/// Who reads from a connection.
+enum Reads {
+    /// Nobody yet: it is being dialled.
+    Nobody,
+    /// The keeper, until bytes come and a thread can be had; for the first time, or not before a
+    /// moment if one could not.
+    Keeper(Option<Time>),
+    /// A thread of its own. While the connection is paused it sleeps here.
+    Thread(Arc<Condvar>),
+}
+
+impl<M, O> State<M, O> {
+    fn watched(&mut self, conn: Conn) -> Option<&mut Watched> {
+        let watched = self.watched.get_mut(conn.slot())?.as_mut()?;
+        (watched.conn == conn).then_some(watched)
+    }
+
+    fn watched_or_new(&mut self, conn: Conn) -> &mut Watched {
+        let slot = conn.slot();
+        if self.watched.len() <= slot {
+            self.watched.resize_with(slot + 1, || None);
+        }
+        self.watched[slot].get_or_insert(Watched {
+            conn,
+            writes: false,
+            reads: Reads::Nobody,
+        })
+    }
 }
 
 impl<M, O> House<M, O>
@@ -42,7 +83,7 @@ where
         }
         let state = Mutex::new(State {
             shell,
-            gates: Vec::new(),
+            watched: Vec::new(),
             armed: NEVER,
             failure: None,
         });
@@ -58,12 +99,12 @@ where
         state.shell.start();
         let mut events = Vec::new();
         let end = loop {
-            self.settle(&mut state, scope);
+            self.settle(&mut state);
             if let Some(failure) = state.failure.take() {
                 break Err(failure);
             }
-            if let Some(outcome) = state.shell.outcome() {
-                break Ok(outcome);
+            if state.shell.outcome().is_some() {
+                break Ok(());
             }
             let waited = MutexGuard::unlocked(&mut state, || self.waiting.wait(&mut events));
             if let Err(failure) = waited {
@@ -77,35 +118,61 @@ where
                         // Whoever is left shows up in the next wait.
                         let _ = state.shell.accept(door);
                     }
-                    Event::Conn(conn) => state.shell.writable(conn),
+                    Event::Conn(conn) => self.serve(&mut state, scope, conn, event.flags),
                 }
             }
             state.shell.expire();
         };
-        state.shell.farewell();
-        self.settle(&mut state, scope);
-        end
+        let outcome = state.shell.farewell();
+        self.settle(&mut state);
+        end.map(|()| outcome)
+    }
+
+    /// What the keeper does for one connection.
+    fn serve<'scope>(
+        &'scope self,
+        state: &mut State<M, O>,
+        scope: &'scope Scope<'scope, '_>,
+        conn: Conn,
+        flags: EventFlags,
+    ) {
+        // Its socket may have passed to another since.
+        let Some(watched) = state.watched(conn) else {
+            return;
+        };
+        let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        if watched.writes && (broken || flags.contains(EventFlags::OUT)) {
+            watched.writes = false;
+            state.shell.writable(conn);
+            self.settle(state);
+        }
+        let keeps = |state: &mut State<M, O>| {
+            let watched = state.watched(conn);
+            watched.is_some_and(|watched| matches!(watched.reads, Reads::Keeper(_)))
+        };
+        if (broken || flags.contains(EventFlags::IN)) && keeps(state) {
+            let progress = state.shell.readable(conn);
+            self.settle(state);
+            if progress != Progress::Over && keeps(state) {
+                self.begin_reader(state, scope, conn);
+            }
+        }
+        self.watch(state, conn);
     }
 
     /// A reader's thread.
-    fn read<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        conn: Conn,
-        socket: &TcpStream,
-        gate: &Condvar,
-    ) {
+    fn read(&self, conn: Conn, socket: &TcpStream, gate: &Condvar) {
         loop {
             let sound = until_readable(socket);
             let mut state = self.state.lock();
             if !sound {
                 state.shell.abandon(conn);
-                self.settle(&mut state, scope);
+                self.settle(&mut state);
                 return;
             }
             loop {
                 let progress = state.shell.readable(conn);
-                self.settle(&mut state, scope);
+                self.settle(&mut state);
                 match progress {
                     Progress::More => MutexGuard::bump(&mut state),
                     Progress::Wait => break,
@@ -122,10 +189,10 @@ where
 
     /// Takes in what changed, and sets the timer if the deadline came nearer. A deadline that
     /// went further away costs one wake-up for nothing at most, which is cheaper.
-    fn settle<'scope>(&'scope self, state: &mut State<M, O>, scope: &'scope Scope<'scope, '_>) {
+    fn settle(&self, state: &mut State<M, O>) {
         while let Some(changes) = state.shell.take_changes() {
             for change in changes {
-                self.take_in(state, scope, change);
+                self.take_in(state, change);
             }
         }
         let deadline = match state.failure {
@@ -140,34 +207,35 @@ where
         }
     }
 
-    fn take_in<'scope>(
-        &'scope self,
-        state: &mut State<M, O>,
-        scope: &'scope Scope<'scope, '_>,
-        change: Change,
-    ) {
+    fn take_in(&self, state: &mut State<M, O>, change: Change) {
         match change {
             Change::Opened(conn) => {
-                if self.spawn(state, scope, conn).is_err() {
-                    state.shell.abandon(conn);
+                // One that was closed in the same breath costs nothing.
+                if state.shell.socket(conn).is_some() {
+                    state.watched_or_new(conn).reads = Reads::Keeper(None);
+                    self.watch(state, conn);
                 }
             }
             Change::Write(conn) => {
-                if let Some(socket) = state.shell.socket(conn)
-                    && self.waiting.until_writable(conn, socket).is_err()
-                {
-                    state.shell.abandon(conn);
+                if state.shell.socket(conn).is_some() {
+                    state.watched_or_new(conn).writes = true;
+                    self.watch(state, conn);
                 }
             }
-            // Its reader finds out when it asks.
+            // Who reads it finds out when it asks.
             Change::Paused(_) => {}
-            Change::Resumed(conn) => {
-                if let Some(Some(gate)) = state.gates.get(conn.slot()) {
+            Change::Resumed(conn) => match state.watched(conn).map(|w| &w.reads) {
+                Some(Reads::Thread(gate)) => {
                     gate.notify_one();
                 }
-            }
+                Some(Reads::Keeper(_)) => self.watch(state, conn),
+                Some(Reads::Nobody) | None => {}
+            },
             Change::Closed(conn) => {
-                if let Some(gate) = state.gates.get_mut(conn.slot()).and_then(Option::take) {
+                if state.watched(conn).is_some()
+                    && let Some(watched) = state.watched[conn.slot()].take()
+                    && let Reads::Thread(gate) = watched.reads
+                {
                     gate.notify_one();
                 }
             }
@@ -184,26 +252,59 @@ where
         }
     }
 
-    /// Starts the reader of a connection, if it is still there.
-    fn spawn<'scope>(
+    /// Has the keeper wait for what is wanted of a connection, if anything is.
+    fn watch(&self, state: &mut State<M, O>, conn: Conn) {
+        let paused = state.shell.is_paused(conn);
+        let Some(watched) = state.watched(conn) else {
+            return;
+        };
+        let mut wants = EventFlags::empty();
+        wants.set(EventFlags::OUT, watched.writes);
+        let reads = matches!(watched.reads, Reads::Keeper(_)) && !paused;
+        wants.set(EventFlags::IN, reads);
+        if !wants.is_empty()
+            && let Some(socket) = state.shell.socket(conn)
+            && self.waiting.watch(conn, socket, wants).is_err()
+        {
+            state.shell.abandon(conn);
+        }
+    }
+
+    /// Gives a connection that has spoken a reader of its own. If none can be had the keeper goes
+    /// on reading, and tries again with what comes later.
+    fn begin_reader<'scope>(
         &'scope self,
         state: &mut State<M, O>,
         scope: &'scope Scope<'scope, '_>,
         conn: Conn,
-    ) -> std::io::Result<()> {
-        let Some(socket) = state.shell.socket(conn) else {
-            return Ok(());
+    ) {
+        let now = state.shell.clock().now();
+        let Some(socket) = state.shell.socket(conn).map(Arc::clone) else {
+            return;
         };
-        let socket = Arc::clone(socket);
-        let gate = Arc::new(Condvar::new());
-        let slot = conn.slot();
-        if state.gates.len() <= slot {
-            state.gates.resize_with(slot + 1, || None);
+        let Some(watched) = state.watched(conn) else {
+            return;
+        };
+        let Reads::Keeper(not_before) = watched.reads else {
+            return;
+        };
+        if not_before.is_some_and(|at| now < at) {
+            return;
         }
-        state.gates[slot] = Some(Arc::clone(&gate));
-        std::thread::Builder::new()
+        let gate = Arc::new(Condvar::new());
+        let sleeps = Arc::clone(&gate);
+        let begun = std::thread::Builder::new()
             .stack_size(STACK)
-            .spawn_scoped(scope, move || self.read(scope, conn, &socket, &gate))
-            .map(|_| ())
+            .spawn_scoped(scope, move || self.read(conn, &socket, &sleeps));
+        if begun.is_ok() {
+            watched.reads = Reads::Thread(gate);
+            return;
+        }
+        watched.reads = Reads::Keeper(Some(now + RETRY));
+        // Told once for each connection, or doors would not open again while threads are short.
+        if not_before.is_none() {
+            state.shell.starve();
+            self.settle(state);
+        }
     }
 }

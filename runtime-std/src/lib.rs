@@ -1,9 +1,14 @@
 //! A machine on plain threads and blocking sockets.
 //!
-//! Each connection has a thread that sleeps until there is input, then reads and passes on under
-//! one lock what has come, together with all that follows from it: writing never blocks. One more
-//! thread, the caller's, keeps house: it accepts, dials, goes on with blocked writes and keeps the
-//! time. It sleeps in one call, and the others wake it only when a deadline has moved forward.
+//! One thread, the caller's, keeps house: it accepts, dials, goes on with blocked writes and keeps
+//! the time, all in one epoll wait. It also reads from every connection that has not spoken since
+//! it was opened, so that one which comes and goes, or comes and says nothing, costs no thread.
+//!
+//! With its first bytes a connection gets a thread of its own, its reader, which sleeps until
+//! there is more, then reads and passes on under one lock what has come, together with all that
+//! follows from it: writing never blocks. Readers wake the keeper only when a deadline has moved
+//! forward. If the system has no thread left, the keeper goes on reading for those without one,
+//! and the doors rest for a moment at each newcomer that gets none.
 //!
 //! Nothing here knows what travels over a connection.
 #![forbid(unsafe_code)]
@@ -18,7 +23,7 @@ use house::House;
 
 /// Runs `machine` until it comes to its end, by itself or because of `stop`.
 ///
-/// Takes one thread a connection besides the caller's.
+/// Takes one thread for each connection that has spoken, besides the caller's.
 ///
 /// # Errors
 /// [`Error::Bind`] if a door's address is taken, [`Error::System`] if the system denies a timer or

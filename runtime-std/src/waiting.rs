@@ -38,8 +38,9 @@ impl Waiting {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)
             .map_err(Error::system("make a timer"))?;
-        // A timer that was set again is no longer due: it need not be read.
-        epoll::add(&epoll, &timer, Event::Timer.data(), EventFlags::IN)
+        // It stays readable once it is due, until it is set again or read. An edge is told once.
+        let edge = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &timer, Event::Timer.data(), edge)
             .map_err(Error::system("wait for a timer"))?;
         // Its descriptor stays readable, one event is enough.
         let once = EventFlags::IN | EventFlags::ONESHOT;
@@ -72,9 +73,15 @@ impl Waiting {
         epoll::modify(&self.epoll, socket, Event::Door(door).data(), flags)
     }
 
-    /// Waits once for `socket` to take bytes. It drops out by itself when it is closed.
-    pub(crate) fn until_writable(&self, conn: Conn, socket: &TcpStream) -> Result<(), Errno> {
-        let flags = EventFlags::OUT | EventFlags::ONESHOT;
+    /// Waits once for what `wants` names on `socket`, instead of what was waited for there before.
+    /// The socket drops out by itself when it is closed.
+    pub(crate) fn watch(
+        &self,
+        conn: Conn,
+        socket: &TcpStream,
+        wants: EventFlags,
+    ) -> Result<(), Errno> {
+        let flags = wants | EventFlags::ONESHOT;
         let data = Event::Conn(conn).data();
         match epoll::modify(&self.epoll, socket, data, flags) {
             Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, flags),

@@ -1,9 +1,13 @@
 //! One suite for every runtime, over real sockets: what [`suite!`](crate::suite) turns into
 //! tests of the runtime that it is given.
 
+mod arrivals;
+mod ends;
 mod toy;
 
-pub use toy::{ECHO, FLOOD, Plan, Told, Toy};
+pub use arrivals::*;
+pub use ends::*;
+pub use toy::{Counts, ECHO, FLOOD, Plan, Told, Toy};
 
 use crate::{Addresses, Error, Observer, Outcome, Stop, Stopper};
 use chatroom_core::machine::{Dialled, Loss, Machine, Place};
@@ -58,7 +62,13 @@ macro_rules! suite {
             a_slot_may_pass_from_one_connection_to_the_next_at_once,
             a_reset_is_told_and_harms_nobody_else,
             what_came_before_a_reset_is_read_though_writing_fails,
-            a_hundred_connections_at_once_are_served
+            a_hundred_connections_at_once_are_served,
+            what_a_newcomer_has_sent_is_heard_before_the_next_is_let_in,
+            a_machine_without_a_timeout_is_left_alone,
+            a_door_that_cannot_accept_rests,
+            the_last_words_arrive_at_everybody,
+            the_end_waits_for_a_slow_reader,
+            the_end_does_not_wait_for_who_has_everything
         );
     };
     ($runtime:ty: $($case:ident),*) => {
@@ -155,6 +165,7 @@ impl Running {
         }
     }
 
+    /// Waits for its end.
     fn ends(self, outcome: Outcome) {
         assert_eq!(self.thread.join().unwrap().unwrap(), outcome);
     }
@@ -261,62 +272,6 @@ pub fn what_is_owed_still_arrives_after_a_fin<R: Runtime>() {
 }
 
 #[allow(missing_docs)]
-pub fn a_stop_ends_a_blocked_write_in_time<R: Runtime>() {
-    let running = Running::new::<R>(Plan {
-        flood: 1 << 30,
-        ..Plan::default()
-    });
-    let _kept = running.dial(1);
-    running.hears(Told::Accepted(FLOOD));
-    let begin = Instant::now();
-    running.stops();
-    assert!(begin.elapsed() < LONG);
-}
-
-#[allow(missing_docs)]
-pub fn a_stop_at_rest_ends_in_good_order<R: Runtime>() {
-    let running = Running::new::<R>(Plan::default());
-    let mut socket = running.dial(0);
-    echoes(&mut socket, b"there");
-    running.stops();
-    assert_eq!(socket.read(&mut [0]).unwrap(), 0);
-}
-
-#[allow(missing_docs)]
-pub fn a_crash_ends_the_run<R: Runtime>() {
-    let running = Running::new::<R>(Plan::default());
-    let _others: Vec<_> = (0..5).map(|_| running.dial(0)).collect();
-    running.dial(0).write_all(b"crash").unwrap();
-    running.ends(Outcome::Crash);
-}
-
-/// One connection is on its way out, and goes on sending: a stop would wait for it.
-#[allow(missing_docs)]
-pub fn a_crash_waits_for_nobody<R: Runtime>() {
-    let at_once = || {
-        let running = Running::new::<R>(Plan::default());
-        let mut leaving = running.dial(0);
-        leaving.write_all(b"bye").unwrap();
-        leaving.read_exact(&mut [0; 7]).unwrap();
-        leaving.set_nodelay(true).unwrap();
-        let sender = thread::spawn(move || {
-            while leaving.write_all(b"and another thing").is_ok() {
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
-        let mut socket = running.dial(0);
-        let begin = Instant::now();
-        socket.write_all(b"crash").unwrap();
-        running.ends(Outcome::Crash);
-        let took = begin.elapsed();
-        sender.join().unwrap();
-        took < Duration::from_millis(100)
-    };
-    // A busy machine may hold up one of them.
-    assert!((0..5).any(|_| at_once()));
-}
-
-#[allow(missing_docs)]
 pub fn a_taken_door_is_named<R: Runtime>() {
     let host = host();
     let _taken = TcpListener::bind(door(host, 1)).unwrap();
@@ -333,19 +288,6 @@ pub fn a_taken_door_is_named<R: Runtime>() {
         }
         other => panic!("{other:?}"),
     }
-}
-
-#[allow(missing_docs)]
-pub fn the_last_words_arrive_though_input_was_not_read<R: Runtime>() {
-    let running = Running::new::<R>(Plan::default());
-    let mut socket = running.dial(0);
-    let mut sent = b"bye".to_vec();
-    sent.resize(300_000, b'.');
-    socket.write_all(&sent).unwrap();
-    let mut words = String::new();
-    socket.read_to_string(&mut words).unwrap();
-    assert_eq!(words, "so long");
-    running.stops();
 }
 
 #[allow(missing_docs)]

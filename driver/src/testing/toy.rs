@@ -7,6 +7,8 @@ use chatroom_core::machine::{
 use chatroom_core::time::{Span, Time};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Where what comes in goes out again.
 pub const ECHO: Door = Door(0);
@@ -34,6 +36,18 @@ pub struct Plan {
     pub most: usize,
     /// How many connections it has before it closes the first for the sake of the next.
     pub crowd: usize,
+    /// Says `so long` to everybody when it is asked to stop.
+    pub parting: bool,
+    /// Where its calls are counted.
+    pub counts: Arc<Counts>,
+}
+
+/// How often a toy was called.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub poll_timeout: AtomicUsize,
+    pub handle_starved: AtomicUsize,
 }
 
 impl Default for Plan {
@@ -44,6 +58,8 @@ impl Default for Plan {
             silence: None,
             most: usize::MAX,
             crowd: usize::MAX,
+            parting: false,
+            counts: Arc::default(),
         }
     }
 }
@@ -53,6 +69,8 @@ impl Default for Plan {
 #[allow(missing_docs)]
 pub enum Told {
     Accepted(Door),
+    /// As it was accepted it had gone already.
+    Gone,
     Dialled(Dialled),
     Bytes(usize),
     Lost(Loss),
@@ -141,6 +159,7 @@ impl Toy {
         slot.used = false;
         slot.open = false;
         slot.owed = Vec::new();
+        slot.sent = 0;
         slot.generation += 1;
         self.mind_doors();
     }
@@ -201,13 +220,18 @@ impl Toy {
     }
 
     fn end_if_done(&mut self, now: Time) {
-        if let Some(until) = self.ending
-            && !self.halted
-            && (now >= until || self.slots.iter().all(|slot| slot.sent == slot.owed.len()))
-        {
-            self.halted = true;
-            self.actions.push_back(Action::Halt(Halt::Done));
-        }
+        let Some(until) = self.ending.filter(|_| !self.halted) else {
+            return;
+        };
+        let halt = if self.slots.iter().all(|slot| slot.sent == slot.owed.len()) {
+            Halt::Done
+        } else if now >= until {
+            Halt::Unfinished
+        } else {
+            return;
+        };
+        self.halted = true;
+        self.actions.push_back(Action::Halt(halt));
     }
 }
 
@@ -221,7 +245,7 @@ impl Machine for Toy {
         }
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
         if self.shut {
             return Err(Refused);
         }
@@ -231,6 +255,9 @@ impl Machine for Toy {
         }
         let conn = self.take(now, true);
         self.tell(Told::Accepted(door));
+        if remote.gone {
+            self.tell(Told::Gone);
+        }
         if door == FLOOD {
             let flood = self.plan.flood;
             self.slots[conn.slot()].flood = flood.saturating_sub(PIECE);
@@ -239,7 +266,10 @@ impl Machine for Toy {
         Ok(conn)
     }
 
-    fn handle_starved(&mut self, _now: Time, _door: Door) {}
+    /// Against the contract: it leaves the door open, and a driver must not spin for that.
+    fn handle_starved(&mut self, _now: Time, _door: Door) {
+        self.plan.counts.handle_starved.fetch_add(1, Relaxed);
+    }
 
     fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
         let slot = self.slot(conn)?;
@@ -325,6 +355,11 @@ impl Machine for Toy {
     }
 
     fn handle_shutdown(&mut self, now: Time) {
+        if self.plan.parting && self.ending.is_none() {
+            for conn in self.conns() {
+                self.owe(conn, b"so long");
+            }
+        }
         self.ending.get_or_insert(now + GRACE);
         self.end_if_done(now);
     }
@@ -345,6 +380,7 @@ impl Machine for Toy {
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
+        self.plan.counts.poll_timeout.fetch_add(1, Relaxed);
         if self.halted {
             return None;
         }
@@ -355,7 +391,7 @@ impl Machine for Toy {
         let at = match (judges_at, self.ending) {
             (Some(judges), Some(ending)) => judges.min(ending),
             (Some(at), None) | (None, Some(at)) => at,
-            (None, None) => Time::from_micros(u64::MAX),
+            (None, None) => return None,
         };
         Some(Timeout {
             at,
