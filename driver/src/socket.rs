@@ -215,3 +215,72 @@ pub(crate) fn ready_within(sockets: &[&TcpStream], most: Duration) -> Vec<usize>
         Err(_) => (0..sockets.len()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn has_its_options(socket: &TcpStream) {
+        let socket = SockRef::from(socket);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+    }
+
+    #[test]
+    fn connections_have_their_options_on_both_sides() {
+        for reads in [Reads::Blocking, Reads::Ready] {
+            let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let (dialled, _) = dial(listener.local_addr().unwrap()).unwrap();
+            let begin = std::time::Instant::now();
+            let (accepted, from) = loop {
+                match accept(&listener, reads) {
+                    Ok(accepted) => break accepted,
+                    Err(error) => assert_eq!(error, Errno::AGAIN),
+                }
+                assert!(begin.elapsed() < Duration::from_secs(30));
+            };
+            assert_eq!(from, Ipv4Addr::LOCALHOST);
+            has_its_options(&dialled);
+            has_its_options(&accepted);
+            let nonblocking = SockRef::from(&accepted).nonblocking().unwrap();
+            assert_eq!(nonblocking, reads == Reads::Ready);
+            assert!(!gone(&accepted));
+            drop(dialled);
+            while !gone(&accepted) {
+                assert!(begin.elapsed() < Duration::from_secs(30));
+            }
+        }
+    }
+
+    /// The system draws source ports one after the other, of one parity: every one of them in this
+    /// many dials.
+    #[test]
+    fn a_dial_never_connects_to_itself() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let drawn = || dial(listener.local_addr().unwrap()).unwrap().0;
+        // One that is free, and that the system draws for a dial.
+        let port = drawn().local_addr().unwrap().port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (mut lowest, mut highest) = (port, port);
+        for _ in 0..33_000 {
+            let Ok((socket, _)) = dial(address) else {
+                continue;
+            };
+            let Ok(here) = socket.local_addr() else {
+                continue;
+            };
+            assert_ne!(here, address);
+            lowest = lowest.min(here.port());
+            highest = highest.max(here.port());
+        }
+        assert!(lowest < port && port < highest, "{lowest} {port} {highest}");
+        let ends = format!("0100007F:{port:04X} 0100007F:{port:04X}");
+        let left = fs::read_to_string("/proc/self/net/tcp").unwrap();
+        assert!(!left.contains(&ends), "something is left of it");
+    }
+}
