@@ -26,6 +26,10 @@ INSIDE = 'CHATROOM_TEST_INSIDE'
 SOON = 3.0
 
 
+# How often a connection of ours met itself.
+MET_ITSELF = []
+
+
 def connect(port):
     """A connection to a server's master port; None if there is none yet."""
     sock = socket.socket()
@@ -39,6 +43,7 @@ def connect(port):
         return None
     if sock.getsockname() == sock.getpeername():
         # Nobody listens yet, and the system drew that very port as the source.
+        MET_ITSELF.append(port)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
         sock.close()
         return None
@@ -145,6 +150,7 @@ def run(options):
             grid.end()
         failed += bool(grid.faults)
         faults.update(grid.faults)
+    print('%d connections to a server that did not listen yet met themselves' % len(MET_ITSELF))
     for fault, count in faults.most_common(10):
         print('%5d  %s' % (count, fault))
     print('%s: %d of %d grids of %d failed, %d faults, in %.0f s' % (

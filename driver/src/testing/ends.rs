@@ -3,9 +3,9 @@
 use super::{LONG, Plan, Running, Runtime, pattern};
 use crate::Outcome;
 use crate::testing::{FLOOD, Told};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,69 +80,63 @@ pub fn the_last_words_arrive_though_input_was_not_read<R: Runtime>() {
     running.stops();
 }
 
-/// Each of them is still sending, so that a connection that is closed too early is reset.
-#[allow(missing_docs)]
-pub fn the_last_words_arrive_at_everybody<R: Runtime>() {
-    let running = Running::new::<R>(Plan {
-        parting: true,
-        ..Plan::default()
-    });
-    let mut sockets: Vec<_> = (0..300).map(|_| running.dial(0)).collect();
-    for socket in &mut sockets {
-        super::echoes(socket, b"here");
-    }
-    let talkers: Vec<_> = sockets.iter().map(|s| s.try_clone().unwrap()).collect();
-    let talking = thread::spawn(move || {
-        let mut talkers = talkers;
-        while !talkers.is_empty() {
-            talkers.retain_mut(|talker| talker.write_all(b".").is_ok());
-            thread::sleep(Duration::from_millis(1));
-        }
-    });
-    running.stopper.request();
-    for socket in &mut sockets {
-        let mut words = String::new();
-        socket.read_to_string(&mut words).expect("it is not reset");
-        assert!(words.ends_with("so long"), "{words}");
-        // Nobody reads any more, but each waits a moment before it goes.
-        let _ = socket.shutdown(Shutdown::Both);
-    }
-    talking.join().unwrap();
-    running.ends(Outcome::Done);
-}
-
-/// Reads nothing for a while after the stop, then everything, and speaks all the time.
-#[allow(missing_docs)]
-pub fn the_end_waits_for_a_slow_reader<R: Runtime>() {
+/// `count` readers that take nothing until a while after the stop, and speak all the time: a
+/// connection that is closed too early is reset, and loses what waits to be sent.
+fn slow<R: Runtime>(count: usize) {
     // It fits into the sockets' buffers: the machine has sent everything.
-    let flood = 100_000;
+    let flood = 30_000;
     let running = Running::new::<R>(Plan {
         flood,
         ..Plan::default()
     });
-    let begin = Instant::now();
-    let mut socket = loop {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
+    drop(running.dial(0));
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        if socket.connect(&super::door(running.host, 1).into()).is_ok() {
-            break TcpStream::from(socket);
-        }
-        assert!(begin.elapsed() < LONG, "no door");
-    };
-    socket.set_read_timeout(Some(LONG)).unwrap();
-    running.hears(Told::Accepted(FLOOD));
+        socket
+            .connect(&super::door(running.host, 1).into())
+            .unwrap();
+        let socket = TcpStream::from(socket);
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        sockets.push(socket);
+    }
+    for _ in 0..count {
+        running.hears(Told::Accepted(FLOOD));
+    }
     running.stopper.request();
     for _ in 0..15 {
         thread::sleep(Duration::from_millis(20));
-        socket.write_all(b"still there").unwrap();
+        for socket in &mut sockets {
+            socket.write_all(b"still there").unwrap();
+        }
     }
     assert!(!running.thread.is_finished(), "it did not wait");
-    let mut all = Vec::new();
-    socket.read_to_end(&mut all).unwrap();
-    assert!(all.starts_with(&pattern(flood)), "{} bytes came", all.len());
-    drop(socket);
+    let readers: Vec<_> = sockets
+        .into_iter()
+        .map(|mut socket| {
+            thread::spawn(move || {
+                let mut all = Vec::new();
+                socket.read_to_end(&mut all).unwrap();
+                let came = all.len();
+                assert!(all.starts_with(&pattern(flood)), "{came} bytes came");
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.join().unwrap();
+    }
     running.ends(Outcome::Done);
+}
+
+#[allow(missing_docs)]
+pub fn the_end_waits_for_a_slow_reader<R: Runtime>() {
+    slow::<R>(1);
+}
+
+#[allow(missing_docs)]
+pub fn the_end_waits_for_many_slow_readers<R: Runtime>() {
+    slow::<R>(70);
 }
 
 /// The other side neither reads nor closes; its host has taken everything.

@@ -66,8 +66,8 @@ macro_rules! suite {
             what_a_newcomer_has_sent_is_heard_before_the_next_is_let_in,
             a_machine_without_a_timeout_is_left_alone,
             a_door_that_cannot_accept_rests,
-            the_last_words_arrive_at_everybody,
             the_end_waits_for_a_slow_reader,
+            the_end_waits_for_many_slow_readers,
             the_end_does_not_wait_for_who_has_everything
         );
     };

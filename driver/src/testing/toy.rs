@@ -36,8 +36,6 @@ pub struct Plan {
     pub most: usize,
     /// How many connections it has before it closes the first for the sake of the next.
     pub crowd: usize,
-    /// Says `so long` to everybody when it is asked to stop.
-    pub parting: bool,
     /// Where its calls are counted.
     pub counts: Arc<Counts>,
 }
@@ -58,7 +56,6 @@ impl Default for Plan {
             silence: None,
             most: usize::MAX,
             crowd: usize::MAX,
-            parting: false,
             counts: Arc::default(),
         }
     }
@@ -355,11 +352,6 @@ impl Machine for Toy {
     }
 
     fn handle_shutdown(&mut self, now: Time) {
-        if self.plan.parting && self.ending.is_none() {
-            for conn in self.conns() {
-                self.owe(conn, b"so long");
-            }
-        }
         self.ending.get_or_insert(now + GRACE);
         self.end_if_done(now);
     }
