@@ -43,6 +43,7 @@ on_each_runtime! {
     a_link_that_is_reset_is_whole_again_and_nobody_else_misses_a_message;
     delay_changes_no_order_and_loses_nothing;
     a_cut_by_the_kernel_in_one_direction_is_dropped_and_heals;
+    a_stop_over_a_slow_network_loses_nothing_that_had_time_to_arrive;
 }
 
 fn run(case: fn(Kind), kind: Kind) {
@@ -322,4 +323,40 @@ fn a_cut_by_the_kernel_in_one_direction_is_dropped_and_heals(kind: Kind) {
     eprintln!("{complaints}");
     assert!(inside.status.success(), "{said}");
     assert!(said.contains("1 passed"), "it did not run: {said}");
+}
+
+/// The status of a slow network that the machine does not allow.
+const NO_NETWORK: i32 = 77;
+
+fn a_stop_over_a_slow_network_loses_nothing_that_had_time_to_arrive(kind: Kind) {
+    let runtime = if kind == Kind::Std { "std" } else { "smol" };
+    // A busy machine may be too slow for what the network has time for.
+    let whole = if strict() { " --whole" } else { "" };
+    let networks = [
+        format!("--delay 100{whole}"),
+        format!("--rate 1000000 --texts 100{whole}"),
+        "--rate 1000000".to_owned(),
+    ];
+    for network in networks {
+        let ran = Command::new("python3")
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/network/farewell.py"
+            ))
+            .args(["--binary", env!("CARGO_BIN_EXE_chatroom")])
+            .args(["--runtime", runtime])
+            .args(network.split_whitespace())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        if ran.status.code() == Some(NO_NETWORK) || said.is_empty() && !ran.status.success() {
+            let line = format!("SKIPPED a stop over a slow network ({runtime}): {said}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            return;
+        }
+        eprintln!("{network}: {said}");
+        let complaints = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{network}: {said}{complaints}");
+    }
 }

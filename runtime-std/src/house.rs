@@ -141,7 +141,8 @@ where
             return;
         };
         let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        if watched.writes && (broken || flags.contains(EventFlags::OUT)) {
+        let writes = watched.writes && (broken || flags.contains(EventFlags::OUT));
+        if writes {
             watched.writes = false;
             state.shell.writable(conn);
             self.settle(state);
@@ -157,7 +158,10 @@ where
                 self.begin_reader(state, scope, conn);
             }
         }
-        self.watch(state, conn);
+        // The event was the only one. After a write the shell has said whether it wants another.
+        if !writes || keeps(state) {
+            self.watch(state, conn);
+        }
     }
 
     /// A reader's thread.

@@ -153,8 +153,9 @@ def stop_one(options, servers):
         faults.append('it said nothing')
     if options.whole and not (whole and status == 0):
         faults.append('there was time for all of them')
-    if took > 1.85:
-        faults.append('it took longer than 1.8 s')
+    # A machine that is busy may need a little longer.
+    if took > (1.85 if options.whole else 3):
+        faults.append('it took too long')
     for fault in faults:
         print('WRONG: ' + fault)
     return 1 if faults else 0
