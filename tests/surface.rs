@@ -83,11 +83,12 @@ fn code(text: &str) -> String {
         Some(comment) => &line[..comment],
         None => line,
     });
-    // The standard library's word for the other end of a socket.
+    // The standard library's words for the other end of a socket, and for a process to start.
     lines
         .collect::<Vec<_>>()
         .join("\n")
         .replace("peer_addr", "")
+        .replace("process::Command", "")
 }
 
 /// The words in `code`, cut at underscores and capitals, in lower case.

@@ -6,7 +6,7 @@ use chatroom_core::time::Span;
 use socket2::SockRef;
 use std::fs::File;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -23,7 +23,7 @@ fn alone(descriptors: u32) -> bool {
     }
     let current = thread::current();
     let case = current.name().expect("a test's thread has its name");
-    let ran = Command::new("sh")
+    let ran = process::Command::new("sh")
         .args([
             "-c",
             &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
@@ -31,7 +31,7 @@ fn alone(descriptors: u32) -> bool {
         .arg(std::env::current_exe().unwrap())
         .args([case, "--exact", "--nocapture"])
         .env(ALONE, "1")
-        .stdin(Stdio::null())
+        .stdin(process::Stdio::null())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
