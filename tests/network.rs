@@ -11,7 +11,7 @@ mod grid;
 
 use grid::pump::{Pump, ascends, complete, numbers};
 use grid::turn::{Turn, Weight};
-use grid::{Grid, Kind, all, patient, until, within};
+use grid::{Grid, Kind, all, patient, strict, until, within};
 use rustix::net::sockopt::set_socket_linger;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
