@@ -20,6 +20,8 @@ use mutant::{Fault, Mutant};
 use std::iter;
 use std::time::Duration;
 
+const COUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/explore/counts.txt");
+
 const ALL: Limit = Limit {
     states: usize::MAX,
     time: None,
@@ -54,8 +56,8 @@ fn search<M: Explorable>(
 }
 
 /// Searches both ways and compares all that must agree: among it how many states there are, at
-/// rest and final, and their depth.
-fn agree(bounds: &Bounds, [states, rests, finals, depth]: [u64; 4]) -> (Report, Report) {
+/// rest and final, and their depth. Gives a line for `counts.txt`.
+fn agree(bounds: &Bounds) -> String {
     let (reduced, found) = search(server, bounds, Reduction::SleepSets);
     assert_eq!(found, None, "{bounds:?}");
     let (full, found) = search(server, bounds, Reduction::None);
@@ -66,47 +68,34 @@ fn agree(bounds: &Bounds, [states, rests, finals, depth]: [u64; 4]) -> (Report, 
         (r.states, r.rests, r.finals, r.depth, digests)
     };
     assert_eq!(saw(&reduced), saw(&full), "{bounds:?}");
-    let digests = (full.digest, full.finals_digest);
-    assert_eq!(
-        saw(&full),
-        (states, rests, finals, depth, digests),
-        "{bounds:?}"
-    );
-    (reduced, full)
+    assert!(reduced.transitions < full.transitions, "{bounds:?}");
+    let servers = bounds.servers;
+    format!(
+        "servers {servers}, {bounds}: {} states, {} at rest, {} final, depth {}, {} transitions, {} unreduced\n",
+        full.states, full.rests, full.finals, full.depth, reduced.transitions, full.transitions
+    )
 }
 
+/// How many states there are: made anew with `CHATROOM_GOLDEN=write` in the environment when the
+/// server changes.
 #[test]
-fn two_servers_a_message_and_a_crash_hold_in_every_state_reduced_or_not() {
-    let (reduced, full) = agree(&bounds(2, 1, 1, 1, 0), [244, 58, 38, 12]);
-    assert_eq!((reduced.transitions, full.transitions), (269, 327));
-}
-
-#[test]
-fn the_reduction_loses_no_state_with_losses_three_servers_or_a_start_from_nothing() {
+fn the_reduction_loses_no_state_and_the_chat_holds_in_every_one() {
     let down = Bounds {
         start: Start::Down,
         ..bounds(2, 1, 1, 1, 0)
     };
-    for (bounds, found, transitions) in [
-        (bounds(2, 2, 0, 0, 1), [933, 203, 164, 12], [1170, 1397]),
-        (bounds(2, 1, 2, 1, 0), [1054, 300, 194, 17], [1389, 1629]),
-        (bounds(3, 1, 1, 0, 0), [879, 72, 65, 12], [960, 1646]),
-        (bounds(3, 2, 0, 0, 0), [160, 25, 21, 6], [174, 273]),
-        (bounds(3, 1, 1, 1, 0), [15885, 646, 551, 21], [22237, 34052]),
-        (
-            bounds(2, 1, 1, 1, 1),
-            [14981, 2884, 2409, 25],
-            [18966, 22829],
-        ),
-        (down, [2809, 594, 425, 22], [3455, 4229]),
-    ] {
-        let (reduced, full) = agree(&bounds, found);
-        assert_eq!(
-            [reduced, full].map(|report| report.transitions),
-            transitions,
-            "{bounds:?}"
-        );
-    }
+    let all = [
+        bounds(2, 1, 1, 1, 0),
+        bounds(2, 2, 0, 0, 1),
+        bounds(2, 1, 2, 1, 0),
+        bounds(3, 1, 1, 0, 0),
+        bounds(3, 2, 0, 0, 0),
+        bounds(3, 1, 1, 1, 0),
+        bounds(2, 1, 1, 1, 1),
+        down,
+    ];
+    let counts: String = all.iter().map(agree).collect();
+    compare(COUNTS, &counts);
 }
 
 #[test]
