@@ -1,7 +1,7 @@
 //! How the servers of a run are set up: their limits, kept in the notes of the plan; and what plans
 //! the judge can judge.
 
-use super::Profile;
+use super::{Profile, drift};
 use crate::engine::Birth;
 use crate::plan::{Change, Plan, PlanError, excerpt, fault};
 use chatroom_core::{Config, Limits, MASTERS};
@@ -9,6 +9,10 @@ use std::str::FromStr;
 
 /// The least that a connection may hold, in bytes.
 const LEAST_BUFFER: u32 = 256;
+/// The most that the network's own settings may be, in microseconds.
+const MOST_LATENCY: u64 = 5_000;
+const MOST_JITTER: u64 = 20_000;
+const MOST_TIMER_LATE: u64 = 20_000;
 
 /// The limits that every server of a run has, and the profile that the plan was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +38,12 @@ impl Default for Setup {
 fn check(plan: &Plan) -> Result<(), PlanError> {
     let net = &plan.net;
     for (name, span, most) in [
-        ("latency", net.latency, 5_000),
-        ("jitter", net.jitter, 20_000),
+        ("latency", net.latency, MOST_LATENCY),
+        ("jitter", net.jitter, MOST_JITTER),
         ("client-latency", net.client_latency, 50),
         ("client-jitter", net.client_jitter, 50),
         ("resend", net.resend, 200_000),
-        ("timer-late", net.timer_late, 20_000),
+        ("timer-late", net.timer_late, MOST_TIMER_LATE),
     ] {
         let micros = span.as_micros();
         if micros > most {
@@ -58,7 +62,26 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
             ),
         );
     }
+    let drifts = drift::bounds(MOST_LATENCY + MOST_JITTER, MOST_TIMER_LATE);
     for event in &plan.events {
+        if let Change::Drift(_, ppm) = event.change
+            && !drifts.contains(&ppm.into())
+        {
+            return fault(
+                0,
+                format!(
+                    "at {}: {:?} is {ppm} parts per million, expected {} to {} in a grid: with a \
+                     clock that is further off, a silent peer can't be noticed within {} ms, or a \
+                     heartbeat each {} ms comes too late",
+                    event.at.as_micros(),
+                    event.change.to_string(),
+                    drifts.start(),
+                    drifts.end(),
+                    super::judge::NOTICE.as_micros() / 1000,
+                    chatroom_core::HEARTBEAT.as_micros() / 1000,
+                ),
+            );
+        }
         if let Change::Open(_, door) = event.change
             && door != MASTERS
         {
