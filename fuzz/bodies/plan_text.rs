@@ -1,5 +1,5 @@
 //! Any text as a plan: it is read or refused, and what was read is written and read again the
-//! same, be it a plan for the engine or a path of the explorer.
+//! same (its events in order of time), be it a plan for the engine or a path of the explorer.
 
 use chatroom_sim::explore::Path;
 use chatroom_sim::plan::{Plan, PlanError};
@@ -12,8 +12,9 @@ pub(crate) fn plan_text(data: &[u8]) {
 }
 
 fn plan(data: &[u8]) -> Result<(), PlanError> {
-    let plan = Plan::parse(data)?;
+    let mut plan = Plan::parse(data)?;
     let again = Plan::parse(plan.to_string().as_bytes());
+    plan.events.sort_by_key(|event| event.at);
     assert_eq!(again.as_ref(), Ok(&plan));
     if let Some(path) = Path::of(&plan)? {
         assert_eq!(Path::of(&path.plan()), Ok(Some(path)));

@@ -25,7 +25,7 @@ pub struct Verdict {
     pub violation: Option<Violation>,
     /// The interesting cases that it met.
     pub sometimes: Sometimes,
-    /// How many events the engine handled.
+    /// How many events there were: as many as a trace of the run has.
     pub events: u64,
     /// How much time it simulated, in microseconds.
     pub simulated: u64,

@@ -3,10 +3,11 @@
 use super::sim::{Where, unwritten};
 use crate::failure::Failure;
 use crate::output::say;
+use chatroom_core::Config;
 use chatroom_sim::chat::server;
 use chatroom_sim::explore::{
-    Bounds, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start, Walked, explore,
-    walk,
+    Bounds, Explorable, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start,
+    Walked, explore, walk,
 };
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
@@ -132,8 +133,11 @@ impl Explore {
 }
 
 /// Walks a path that was saved.
-pub(super) fn replay(path: &Path) -> Result<ExitCode, Failure> {
-    let walked = walk(server, &path.bounds, &path.steps);
+pub(super) fn replay<M: Explorable>(
+    make: impl Fn(Config) -> M,
+    path: &Path,
+) -> Result<ExitCode, Failure> {
+    let walked = walk(make, &path.bounds, &path.steps);
     tell(&walked)?;
     if walked.violation.is_some() {
         return Ok(ExitCode::FAILURE);

@@ -2,7 +2,9 @@
 
 mod completions;
 mod explore;
+mod look;
 mod replay;
+mod script;
 mod serve;
 mod sim;
 

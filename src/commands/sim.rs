@@ -1,17 +1,22 @@
 //! `chatroom sim`: the grid on a simulated network.
 
 use super::explore::{self, Explore};
+use super::look::Look;
+use super::script::Script;
 use crate::failure::Failure;
 use crate::output::{print, remark, say};
-use chatroom_sim::chat::failure::{Failure as Broken, record, smaller};
-use chatroom_sim::chat::{Profile, cases, delivery, generate, judge, run_seed, script, server};
+use chatroom_core::Config;
+use chatroom_sim::chat::broken::{Broken as BrokenServer, Defect};
+use chatroom_sim::chat::failure::{Failure as Broken, broken, record, smaller};
+use chatroom_sim::chat::{
+    Chat, Profile, cases, delivery, generate, judge, run_seed, server, unfinished_lines,
+};
 use chatroom_sim::explore::{Path as Explored, walk};
 use chatroom_sim::plan::Plan;
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::{Sweep, Swept};
-use chatroom_sim::trace::Format;
-use chatroom_sim::view::{self, Page};
-use clap::{Args, Subcommand, ValueEnum};
+use chatroom_sim::view::Page;
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -55,6 +60,31 @@ enum What {
     /// Run seeds twice, and compare everything that happened.
     CheckDeterminism(Twice),
     Explore(Explore),
+    /// List the servers that are broken on purpose, for --broken.
+    Broken,
+}
+
+/// Runs an expression with `make` bound to what makes the servers: those that ship, or broken ones.
+macro_rules! with_servers {
+    ($broken:expr, |$make:ident| $body:expr) => {
+        match $broken {
+            None => {
+                let $make = server;
+                $body
+            }
+            Some(defect) => {
+                let $make = move |config: Config| BrokenServer::new(config, defect);
+                $body
+            }
+        }
+    };
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Servers {
+    /// Run servers that are broken on purpose: `chatroom sim broken` lists them.
+    #[arg(long, value_name = "NAME")]
+    broken: Option<Defect>,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +116,8 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
+    servers: Servers,
+    #[command(flatten)]
     failures: Where,
 }
 
@@ -114,6 +146,8 @@ struct SweepSeeds {
     #[arg(long, default_value_t = Profile::Swarm)]
     profile: Profile,
     #[command(flatten)]
+    servers: Servers,
+    #[command(flatten)]
     failures: Where,
 }
 
@@ -129,6 +163,8 @@ EXIT STATUS
 struct Saved {
     /// The plan.
     plan: PathBuf,
+    #[command(flatten)]
+    servers: Servers,
 }
 
 #[derive(Debug, Args)]
@@ -149,29 +185,8 @@ struct Shrink {
     /// Try no more plans after this long.
     #[arg(long, value_parser = duration, default_value = "10s")]
     time: Duration,
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-EXAMPLE
-    Every script of the lab, on a hundred networks each:
-
-        chatroom sim script --seeds 0..100 tests/*.input
-
-EXIT STATUS
-    0  all printed what was expected; with --print, no error was reported
-    1  one did not, or a file could not be read
-    2  the command line is wrong")]
-struct Script {
-    /// The scripts: what NAME.input prints is compared with NAME.output beside it.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// The seeds of the network.
-    #[arg(long, value_parser = range, value_name = "A..B", default_value = "0..1")]
-    seeds: Range<u64>,
-    /// Print what the scripts print, and compare nothing.
-    #[arg(long)]
-    print: bool,
+    #[command(flatten)]
+    servers: Servers,
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +206,8 @@ struct Trace {
     /// How it is written.
     #[arg(long, value_enum, default_value = "text")]
     format: Look,
+    #[command(flatten)]
+    servers: Servers,
 }
 
 #[derive(Debug, Args)]
@@ -211,21 +228,7 @@ struct Twice {
     profile: Profile,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Look {
-    /// A line an event.
-    Text,
-    /// A JSON object a line.
-    Json,
-    /// The log format of ShiViz.
-    Shiviz,
-    /// A space-time diagram: a page for a browser, with everything in it.
-    Html,
-    /// A space-time diagram as a picture.
-    Svg,
-}
-
-fn range(text: &str) -> Result<Range<u64>, String> {
+pub(super) fn range(text: &str) -> Result<Range<u64>, String> {
     let (from, to) = text
         .split_once("..")
         .ok_or("expected two seeds as in 0..10000")?;
@@ -256,7 +259,12 @@ fn read_plan(path: &Path) -> Result<(Plan, Option<Explored>), Failure> {
         let explored = Explored::of(&plan)?;
         Ok((plan, explored))
     });
-    read.map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))
+    let (plan, explored) =
+        read.map_err(|e| Failure::denied(format!("{}: {e}", path.display()), hint))?;
+    for line in unfinished_lines(&plan) {
+        remark(format!("warning: {}: {line}\n", path.display()).as_bytes());
+    }
+    Ok((plan, explored))
 }
 
 fn unfit(path: &Path, error: impl std::fmt::Display) -> Failure {
@@ -274,9 +282,16 @@ pub(super) fn unwritten(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Says what broke, with a plan on disk.
-fn tell(seed: u64, profile: Profile, folder: &Path) -> Result<ExitCode, Failure> {
-    match Broken::of_seed(server, seed, profile, Budget::default()) {
+fn tell<M: Chat>(
+    make: impl Fn(Config) -> M,
+    defect: Option<Defect>,
+    seed: u64,
+    profile: Profile,
+    folder: &Path,
+) -> Result<ExitCode, Failure> {
+    match Broken::of_seed(make, seed, profile, Budget::default()) {
         Some(mut broken) => {
+            broken.defect = defect;
             broken.save(folder).map_err(|e| unwritten(folder, &e))?;
             say(&broken)?;
             say(format_args!(
@@ -302,8 +317,21 @@ impl Sim {
             What::Trace(trace) => trace.run(),
             What::CheckDeterminism(twice) => twice.run(),
             What::Explore(explore) => explore.run(),
+            What::Broken => list_broken(),
         }
     }
+}
+
+fn list_broken() -> Result<ExitCode, Failure> {
+    for defect in Defect::ALL {
+        say(format_args!(
+            "{:<16}{:<19}{}",
+            defect.name(),
+            defect.property(),
+            defect.about()
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Run {
@@ -312,9 +340,17 @@ impl Run {
             fs::write(path, generate(self.seed, self.profile).to_string())
                 .map_err(|e| unwritten(path, &e))?;
         }
-        let judged = run_seed(server, self.seed, self.profile);
+        let broken = self.servers.broken;
+        let judged = with_servers!(broken, |make| run_seed(make, self.seed, self.profile));
         if judged.verdict.violation.is_some() {
-            return tell(self.seed, self.profile, &self.failures.failures);
+            let folder = &self.failures.failures;
+            return with_servers!(broken, |make| tell(
+                make,
+                broken,
+                self.seed,
+                self.profile,
+                folder
+            ));
         }
         say(format_args!(
             "seed {}: nothing broke in {} events and {}.{:03} simulated seconds, hash {:016x}",
@@ -341,10 +377,11 @@ impl SweepSeeds {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        let swept = sweep.run(
-            |seed| run_seed(server, seed, self.profile).verdict,
+        let broken = self.servers.broken;
+        let swept = with_servers!(broken, |make| sweep.run(
+            |seed| run_seed(make, seed, self.profile).verdict,
             &mut |swept: &Swept| bar.set_position(swept.seeds),
-        );
+        ));
         bar.finish_and_clear();
         if swept.seeds == 0 {
             return Err(Failure::denied(
@@ -364,7 +401,14 @@ impl SweepSeeds {
             say(format_args!("{count:>12}  {case}"))?;
         }
         if let Some((seed, _)) = swept.first {
-            return tell(seed, self.profile, &self.failures.failures);
+            let folder = &self.failures.failures;
+            return with_servers!(broken, |make| tell(
+                make,
+                broken,
+                seed,
+                self.profile,
+                folder
+            ));
         }
         let missing = swept.sometimes.missing();
         if swept.seeds >= cases::ENOUGH && !missing.is_empty() {
@@ -382,10 +426,12 @@ impl SweepSeeds {
 impl Saved {
     fn replay(&self) -> Result<ExitCode, Failure> {
         let (plan, explored) = read_plan(&self.plan)?;
+        let defect = self.servers.broken;
         if let Some(path) = explored {
-            return explore::replay(&path);
+            return with_servers!(defect, |make| explore::replay(make, &path));
         }
-        let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        let judged = with_servers!(defect, |make| judge(make, &plan));
+        let judged = judged.map_err(|e| unfit(&self.plan, e))?;
         if judged.verdict.violation.is_none() {
             say(format_args!(
                 "nothing broke in {} events, hash {:016x}",
@@ -398,8 +444,9 @@ impl Saved {
             runs: 0,
             time: Duration::ZERO,
         };
-        let broken = Broken::of_plan(server, &plan, budget).map_err(|e| unfit(&self.plan, e))?;
-        if let Some(mut broken) = broken {
+        let broken = with_servers!(defect, |make| Broken::of_plan(make, &plan, budget));
+        if let Some(mut broken) = broken.map_err(|e| unfit(&self.plan, e))? {
+            broken.defect = defect;
             broken.path = Some(self.plan.clone());
             say(&broken)?;
         }
@@ -416,7 +463,9 @@ impl Shrink {
                 "it is one of the shortest already",
             ));
         }
-        let judged = judge(server, &plan).map_err(|e| unfit(&self.plan, e))?;
+        let defect = self.servers.broken;
+        let judged = with_servers!(defect, |make| judge(make, &plan));
+        let judged = judged.map_err(|e| unfit(&self.plan, e))?;
         let Some(violation) = judged.verdict.violation else {
             return Err(Failure::denied(
                 format!("{} breaks nothing", self.plan.display()),
@@ -427,7 +476,8 @@ impl Shrink {
             time: self.time,
             ..Budget::default()
         };
-        let shrunk = smaller(&server, &plan, violation.property, budget);
+        let property = violation.property;
+        let shrunk = with_servers!(defect, |make| smaller(&make, &plan, property, budget));
         let into = self.into.as_ref().unwrap_or(&self.plan);
         fs::write(into, shrunk.plan.to_string()).map_err(|e| unwritten(into, &e))?;
         say(format_args!(
@@ -445,61 +495,11 @@ impl Shrink {
             }
         ))?;
         say(format_args!(
-            "replay: chatroom sim replay {}",
+            "replay: chatroom sim replay {}{}",
+            broken(defect),
             into.display()
         ))?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Script {
-    fn run(&self) -> Result<ExitCode, Failure> {
-        let mut status = ExitCode::SUCCESS;
-        let (mut passed, mut failed) = (0_u64, 0_u64);
-        for path in &self.files {
-            let hint = "give files NAME.input, as in tests/";
-            let unread = |path: &Path, e| {
-                Failure::denied(format!("cannot read {}: {e}", path.display()), hint)
-            };
-            let text = fs::read(path).map_err(|e| unread(path, e))?;
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let beside = path.with_extension("output");
-            let expected = match self.print {
-                true => None,
-                false => Some(fs::read(&beside).map_err(|e| unread(&beside, e))?),
-            };
-            for seed in self.seeds.clone() {
-                let printed = script::run(&text, seed);
-                let Some(expected) = &expected else {
-                    print(&printed.output)?;
-                    remark(&printed.errors);
-                    if !printed.errors.is_empty() || printed.violation.is_some() {
-                        status = ExitCode::FAILURE;
-                    }
-                    continue;
-                };
-                let same = printed.output.trim_ascii() == expected.trim_ascii();
-                if same && printed.violation.is_none() {
-                    passed += 1;
-                    continue;
-                }
-                failed += 1;
-                status = ExitCode::FAILURE;
-                say(format_args!("{name} wrong under seed {seed}"))?;
-                if let Some(violation) = &printed.violation {
-                    say(format_args!("  {}: {}", violation.property, violation.text))?;
-                }
-                say(format_args!(
-                    "  chatroom sim script --print --seeds {seed}..{} {}",
-                    seed + 1,
-                    path.display()
-                ))?;
-            }
-        }
-        if !self.print {
-            say(format_args!("{passed} passed, {failed} failed"))?;
-        }
-        Ok(status)
     }
 }
 
@@ -507,11 +507,14 @@ impl Trace {
     fn run(&self) -> Result<ExitCode, Failure> {
         let (plan, explored) = read_plan(&self.plan)?;
         let path = self.plan.display();
-        let mut notes = vec![("replay", format!("chatroom sim replay {path}"))];
+        let defect = self.servers.broken;
+        let replay = format!("chatroom sim replay {}{path}", broken(defect));
+        let mut notes = vec![("replay", replay)];
         let (recorder, violation) = match explored {
-            None => record(server, &plan).map_err(|e| unfit(&self.plan, e))?,
+            None => with_servers!(defect, |make| record(make, &plan))
+                .map_err(|e| unfit(&self.plan, e))?,
             Some(path) => {
-                let walked = walk(server, &path.bounds, &path.steps);
+                let walked = with_servers!(defect, |make| walk(make, &path.bounds, &path.steps));
                 let lines = walked.lines.iter().enumerate();
                 let steps: Vec<_> = lines
                     .map(|(step, line)| format!("{step}. {line}"))
@@ -528,14 +531,7 @@ impl Trace {
             log: &delivery,
             notes: &notes,
         };
-        let text = match self.format {
-            Look::Text => recorder.write(Format::Text),
-            Look::Json => recorder.write(Format::JsonLines),
-            Look::Shiviz => recorder.write(Format::ShiViz),
-            Look::Html => view::html(&page),
-            Look::Svg => view::svg(&page),
-        };
-        print(text.as_bytes())?;
+        print(self.format.write(&page).as_bytes())?;
         if let Some(violation) = violation {
             let said = format!(
                 "{}: {} {:?}\n",

@@ -1,6 +1,7 @@
 //! A run that broke a property, made ready to be read: shrunk, saved, with the events that break it
 //! and the command that replays it.
 
+use super::broken::Defect;
 use super::{Chat, Grid, Judge, Judged, Profile, Setup, generate, judge};
 use crate::engine;
 use crate::observer::Violation;
@@ -31,6 +32,9 @@ pub struct Failure {
     pub lines: Vec<String>,
     /// Where the plan was saved.
     pub path: Option<PathBuf>,
+    /// The defect of the servers, if they were [broken on purpose](super::broken): the command
+    /// that replays the plan names it.
+    pub defect: Option<Defect>,
 }
 
 /// Runs a plan before the judge and keeps a record of everything.
@@ -90,6 +94,7 @@ impl Failure {
             violation,
             runs: shrunk.runs,
             path: None,
+            defect: None,
         }))
     }
 
@@ -125,6 +130,12 @@ impl Failure {
     }
 }
 
+/// The option that asks for servers with a defect, and a blank; nothing for those that ship.
+#[must_use]
+pub fn broken(defect: Option<Defect>) -> String {
+    defect.map_or_else(String::new, |defect| format!("--broken {defect} "))
+}
+
 /// The lines of a trace that a reader of a violation wants: the events that break the property,
 /// marked, and what came right before the last of them.
 fn lines(recorder: &Recorder, violation: &Violation) -> Vec<String> {
@@ -147,17 +158,20 @@ impl fmt::Display for Failure {
         for line in &self.lines {
             writeln!(f, "  {line}")?;
         }
-        let size = self.plan.events.len();
-        write!(
-            f,
-            "shrunk to {size} events on {} servers in {} runs",
-            self.plan.hosts, self.runs
-        )?;
+        let (size, hosts) = (self.plan.events.len(), self.plan.hosts);
+        match self.runs {
+            0 => write!(f, "a plan of {size} lines on {hosts} servers")?,
+            runs => write!(
+                f,
+                "shrunk to a plan of {size} lines on {hosts} servers in {runs} runs"
+            )?,
+        }
         if let Some(path) = &self.path {
+            let path = path.display();
+            let broken = broken(self.defect);
             write!(
                 f,
-                "\nplan: {path}\nreplay: chatroom sim replay {path}",
-                path = path.display()
+                "\nplan: {path}\nreplay: chatroom sim replay {broken}{path}"
             )?;
         }
         Ok(())

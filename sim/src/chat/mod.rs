@@ -1,7 +1,11 @@
 //! The chat on the simulator: what plans are made of, who judges a run, and the lab's scripts.
-//! All that the simulator knows of a chat is in here.
+//! All that the simulator knows of a chat is in here and in the [explorer](crate::explore), whose
+//! model and checkers are the chat's. The engine, the plans and the views know none.
 
+mod advice;
+pub mod broken;
 pub mod cases;
+mod drift;
 pub mod failure;
 mod generate;
 pub mod judge;
@@ -10,6 +14,7 @@ pub mod script;
 mod setup;
 mod text;
 
+pub use advice::unfinished_lines;
 pub use generate::generate;
 pub use judge::Judge;
 pub use profile::Profile;
@@ -107,7 +112,7 @@ pub fn judge<M: Chat>(make: impl Fn(Config) -> M, plan: &Plan) -> Result<Judged,
         verdict: Verdict {
             violation: outcome.violation,
             sometimes: outcome.observer.into_sometimes(),
-            events: outcome.events,
+            events: outcome.steps,
             simulated: outcome.ended.as_micros(),
         },
         hash: outcome.hash,

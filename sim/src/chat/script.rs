@@ -1,14 +1,15 @@
 //! The lab's scripts on the simulated grid: master.py's commands, in simulated time.
 
-use super::{Grid, Setup, server};
+use super::{Grid, Profile, Setup, server};
 use crate::engine::{Birth, Engine, World};
 use crate::names::{Client, Host};
 use crate::observer::{Fact, Observer, Scene, Violation};
-use crate::plan::{Change, Fate, MAX_HOSTS, Plan};
+use crate::plan::{Change, Event, Fate, MAX_HOSTS, Plan};
 use crate::random::Choice;
+use crate::trace::Recorder;
 use chatroom_core::{ChatServer, Config, MASTERS, MAX_SERVERS, News, Span, Time};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// How long a server has to be known alive to all, as in master.py.
@@ -17,6 +18,11 @@ const START_LIMIT: Span = Span::from_millis(3000);
 const CRASH_LIMIT: Span = Span::from_millis(1000);
 /// How long a whole run may take, as in master.py.
 const RUN_LIMIT: Span = Span::from_millis(120_000);
+/// How long a saved plan goes on after the script: time for everything to arrive.
+const QUIET: Span = Span::from_millis(4_500);
+/// What a master needs at least between two commands. So a saved plan's events come after what the
+/// script waited for.
+const PAUSE: Span = Span::from_micros(1);
 /// The largest id of a server that a script may start here.
 const LARGEST: u16 = MAX_HOSTS - 1;
 
@@ -31,6 +37,19 @@ pub struct Printed {
     pub violation: Option<Violation>,
 }
 
+/// A run of a script with all that happened in it.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// What it printed.
+    pub printed: Printed,
+    /// What it did, as a plan.
+    pub plan: Plan,
+    /// The sizes of grid that its starts gave, ascending. A plan has one: the largest.
+    pub sizes: Vec<u16>,
+    /// Everything that happened.
+    pub recorder: Recorder,
+}
+
 /// What is seen of the grid: the lines that masters heard, and who is up for whom.
 #[derive(Debug)]
 struct Listener {
@@ -38,10 +57,18 @@ struct Listener {
     lines: Vec<Vec<Vec<u8>>>,
     connected: Vec<bool>,
     up: Vec<u64>,
+    recorder: Option<Recorder>,
 }
 
 impl Observer<ChatServer> for Listener {
-    fn see(&mut self, _: &Scene<'_, ChatServer>, fact: &Fact<'_, News>) -> Result<(), Violation> {
+    fn see(
+        &mut self,
+        scene: &Scene<'_, ChatServer>,
+        fact: &Fact<'_, News>,
+    ) -> Result<(), Violation> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.see(scene, fact)?;
+        }
         match fact {
             Fact::Notice { who, notice, .. } => {
                 let up = &mut self.up[who.host.index()];
@@ -113,11 +140,24 @@ struct Master<'a> {
     /// The servers that run, with their ports.
     running: BTreeMap<u16, u64>,
     printed: Printed,
+    /// What was done so far.
+    done: Vec<Event>,
+    grids: BTreeSet<u16>,
 }
 
 /// Runs a script on a grid whose network `seed` decides.
 #[must_use]
 pub fn run(script: &[u8], seed: u64) -> Printed {
+    play(script, seed, None).printed
+}
+
+/// The same, with everything that happened, to be drawn, and as a plan, to be saved.
+#[must_use]
+pub fn draw(script: &[u8], seed: u64) -> Drawn {
+    play(script, seed, Some(Recorder::default()))
+}
+
+fn play(script: &[u8], seed: u64, recorder: Option<Recorder>) -> Drawn {
     let limit = Time::ZERO + RUN_LIMIT;
     let mut plan = Plan::new(seed, MAX_HOSTS, limit);
     let choice = Choice::seed(seed).on("script");
@@ -137,12 +177,15 @@ pub fn run(script: &[u8], seed: u64) -> Printed {
         lines: vec![Vec::new(); hosts],
         connected: vec![false; hosts],
         up: vec![0; hosts],
+        recorder,
     };
     let mut master = Master {
         engine: Engine::new(&world, &plan, listener),
         sizes,
         running: BTreeMap::new(),
         printed: Printed::default(),
+        done: Vec::new(),
+        grids: BTreeSet::new(),
     };
     for line in script.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
@@ -153,8 +196,34 @@ pub fn run(script: &[u8], seed: u64) -> Printed {
             break;
         }
     }
-    master.printed.violation = master.engine.violation().cloned();
-    master.printed
+    let Master {
+        mut engine,
+        mut printed,
+        done,
+        grids,
+        ..
+    } = master;
+    printed.violation = engine.violation().cloned();
+    let ended = engine.now();
+    let recorder = engine.observer().recorder.take().unwrap_or_default();
+    let mut plan = Plan {
+        hosts: grids.last().copied().unwrap_or(1),
+        events: done,
+        ..plan.clone()
+    };
+    (plan.phases.warm_up, plan.phases.trouble) = (ended, ended);
+    (plan.phases.heal, plan.phases.end) = (ended, ended + QUIET);
+    let setup = Setup {
+        profile: Profile::Crash,
+        ..Setup::default()
+    };
+    setup.write(&mut plan);
+    Drawn {
+        printed,
+        plan,
+        sizes: grids.into_iter().collect(),
+        recorder,
+    }
 }
 
 /// The first word of a line, and what follows the white space after it.
@@ -179,6 +248,14 @@ impl Master<'_> {
         self.printed.errors.extend_from_slice(words.as_bytes());
         self.printed.errors.extend_from_slice(what);
         self.printed.errors.push(b'\n');
+    }
+
+    /// Does something to the grid, and notes it.
+    fn apply(&mut self, change: Change) {
+        let at = self.engine.now() + PAUSE;
+        self.engine.run_until(at);
+        self.engine.apply(&change);
+        self.done.push(Event { at, change });
     }
 
     /// Goes on until something holds; false if it does not within the limit.
@@ -250,8 +327,7 @@ impl Master<'_> {
             return;
         };
         let (host, client) = Self::host(id);
-        self.engine
-            .apply(&Change::Say(client, [request, b"\n"].concat()));
+        self.apply(Change::Say(client, [request, b"\n"].concat()));
         let kind: &[u8] = if request == b"get" {
             b"messages"
         } else {
@@ -279,7 +355,7 @@ impl Master<'_> {
         if let Some(id) = self.find(id) {
             let (_, client) = Self::host(id);
             let line = [b"broadcast ", text, b"\n"].concat();
-            self.engine.apply(&Change::Say(client, line));
+            self.apply(Change::Say(client, line));
         }
     }
 
@@ -288,7 +364,7 @@ impl Master<'_> {
             return;
         };
         let (host, _) = Self::host(id);
-        self.engine.apply(&Change::Kill(host, Fate::Fin));
+        self.apply(Change::Kill(host, Fate::Fin));
         self.running.remove(&id);
         let noticed = self.until(CRASH_LIMIT, |master| {
             let others: Vec<u16> = master.running.keys().copied().collect();
@@ -332,11 +408,13 @@ impl Master<'_> {
         if self.running.values().any(|taken| *taken == known) {
             return self.fail("Invalid port: ", port);
         }
-        self.sizes[usize::from(id)].set(u16::try_from(size).unwrap_or(MAX_HOSTS).min(MAX_HOSTS));
+        let size = u16::try_from(size).unwrap_or(MAX_HOSTS).min(MAX_HOSTS);
+        self.sizes[usize::from(id)].set(size);
+        self.grids.insert(size);
         let (host, client) = Self::host(id);
         self.engine.observer().lines[host.index()].clear();
-        self.engine.apply(&Change::Start(host));
-        self.engine.apply(&Change::Open(client, MASTERS));
+        self.apply(Change::Start(host));
+        self.apply(Change::Open(client, MASTERS));
         self.running.insert(id, known);
         let operational = self.until(START_LIMIT, |master| {
             let ids: Vec<u16> = master.running.keys().copied().collect();

@@ -32,7 +32,7 @@ use std::str::FromStr;
 
 const HEAD: &str = "chatroom-plan 1";
 
-/// Written so that [`Plan::parse`] reads the same plan back.
+/// Written so that [`Plan::parse`] reads the same plan back, with its events in order of time.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Phases {
@@ -73,7 +73,10 @@ impl fmt::Display for Plan {
         for (key, value) in &self.notes {
             writeln!(f, "{}", format!("note {key} {value}").trim_end())?;
         }
-        for event in &self.events {
+        let mut events: Vec<&Event> = self.events.iter().collect();
+        // Those of one moment stay in their order, in which they happen.
+        events.sort_by_key(|event| event.at);
+        for event in events {
             writeln!(f, "at {} {}", event.at.as_micros(), event.change)?;
         }
         Ok(())
@@ -474,9 +477,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_was_printed_reads_back_the_same() {
-        let plan = full();
-        assert_eq!(Plan::parse(plan.to_string().as_bytes()), Ok(plan));
+    fn a_plan_that_was_printed_reads_back_the_same_in_order_of_time() {
+        let mut plan = full();
+        let text = plan.to_string();
+        assert!(!plan.events.is_sorted_by_key(|event| event.at));
+        plan.events.sort_by_key(|event| event.at);
+        assert_eq!(plan.to_string(), text);
+        assert_eq!(Plan::parse(text.as_bytes()), Ok(plan));
     }
 
     #[test]
@@ -590,8 +597,10 @@ mod tests {
                 let at = usize::try_from(choice.below(text.len() as u64)).unwrap_or(0);
                 text[at] = choice.at(1).bits().to_le_bytes()[0];
             }
-            if let Ok(plan) = Plan::parse(&text) {
-                prop_assert_eq!(Plan::parse(plan.to_string().as_bytes()), Ok(plan));
+            if let Ok(mut plan) = Plan::parse(&text) {
+                let text = plan.to_string();
+                plan.events.sort_by_key(|event| event.at);
+                prop_assert_eq!(Plan::parse(text.as_bytes()), Ok(plan));
             }
         }
     }

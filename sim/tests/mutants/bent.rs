@@ -1,30 +1,25 @@
 //! The server that ships, with something bent between it and its driver.
 
 use chatroom_core::{
-    Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, LINKS, Loss, Machine,
-    Misuse, News, Refused, Remote, Time, Timeout,
+    Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, Loss, Machine, Misuse, News,
+    Refused, Time, Timeout,
 };
 use chatroom_sim::chat::{Chat, server};
-use std::collections::BTreeSet;
 
 /// What is bent. The table of mutants says what each does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bend {
     None,
-    ReadIsLine,
     RoundedTimeout,
     NoGeneration,
     NeverClose,
     NeverResume,
-    LoseSends,
 }
 
 #[derive(Debug)]
 pub(crate) struct Bent {
     server: ChatServer,
     bend: Bend,
-    links: BTreeSet<Conn>,
-    sends: u64,
 }
 
 impl Bent {
@@ -32,8 +27,6 @@ impl Bent {
         Self {
             server: server(config),
             bend,
-            links: BTreeSet::new(),
-            sends: 0,
         }
     }
 }
@@ -55,12 +48,8 @@ impl Machine for Bent {
         self.server.handle_start(now);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
-        let conn = self.server.handle_accepted(now, door, remote)?;
-        if door == LINKS {
-            self.links.insert(conn);
-        }
-        Ok(conn)
+    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
+        self.server.handle_accepted(now, door)
     }
 
     fn handle_starved(&mut self, now: Time, door: Door) {
@@ -72,11 +61,6 @@ impl Machine for Bent {
     }
 
     fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse> {
-        if self.bend == Bend::ReadIsLine && self.links.contains(&conn) && !bytes.ends_with(b"\n") {
-            return self
-                .server
-                .handle_bytes(now, conn, &[bytes, b"\n"].concat());
-        }
         self.server.handle_bytes(now, conn, bytes)
     }
 
@@ -99,18 +83,11 @@ impl Machine for Bent {
     fn poll(&mut self) -> Option<Action<News>> {
         loop {
             let action = self.server.poll()?;
-            if let Action::Dial { conn, to: _ } = &action {
-                self.links.insert(*conn);
-            }
             let lost = match &action {
-                Action::Send(conn) => {
-                    let link = self.links.contains(conn);
-                    self.sends += u64::from(link);
-                    self.bend == Bend::LoseSends && link && self.sends.is_multiple_of(10)
-                }
                 Action::Close(_) => self.bend == Bend::NeverClose,
                 Action::Resume(_) => self.bend == Bend::NeverResume,
                 Action::Dial { .. }
+                | Action::Send(_)
                 | Action::Pause(_)
                 | Action::Shut(_)
                 | Action::Open(_)

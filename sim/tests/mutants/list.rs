@@ -4,6 +4,7 @@ use super::bent::Bend;
 use super::broken::Fault;
 use chatroom_core::{Config, Span};
 use chatroom_sim::chat::Profile::{self, Chaos, Crash};
+use chatroom_sim::chat::broken::Defect;
 use chatroom_sim::chat::judge::{
     ACCURACY, BOUNDS, COMPLETENESS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN,
     PREFIX, REPLIES, VALIDITY,
@@ -16,6 +17,8 @@ pub(crate) enum How {
     Config(fn(&mut Config)),
     /// The server that ships, with something bent between it and its driver.
     Bent(Bend),
+    /// The same, as the binary keeps it for teaching.
+    Taught(Defect),
     /// The server of the tests.
     Broken(Fault),
 }
@@ -95,6 +98,22 @@ const fn bent(what: &'static str, bend: Bend, profile: Profile, checker: &'stati
     }
 }
 
+const fn taught(
+    what: &'static str,
+    defect: Defect,
+    profile: Profile,
+    checker: &'static str,
+) -> Mutant {
+    let how = How::Taught(defect);
+    Mutant {
+        what,
+        how,
+        profile,
+        checker,
+        only_pauses: false,
+    }
+}
+
 const fn config(
     what: &'static str,
     change: fn(&mut Config),
@@ -121,9 +140,9 @@ pub(crate) fn mutants() -> Vec<Mutant> {
             Chaos,
             NO_CREATION,
         ),
-        bent(
+        taught(
             "one read is taken for one line",
-            Bend::ReadIsLine,
+            Defect::CutShort,
             Crash,
             NO_CREATION,
         ),
@@ -280,9 +299,9 @@ pub(crate) fn mutants() -> Vec<Mutant> {
             Chaos,
             ACCURACY,
         ),
-        bent(
+        taught(
             "every tenth word that there are bytes to send is lost",
-            Bend::LoseSends,
+            Defect::LostWakeup,
             Crash,
             ACCURACY,
         ),

@@ -15,6 +15,7 @@ mod reports;
 use bent::{Bend, Bent};
 use broken::{Broken, Fault};
 use chatroom_core::Config;
+use chatroom_sim::chat::broken::Broken as Taught;
 use chatroom_sim::chat::{Chat, Profile, generate, judge, server};
 use chatroom_sim::observer::Violation;
 use chatroom_sim::plan::{Change, Plan};
@@ -78,6 +79,7 @@ fn violation(mutant: &Mutant, seed: u64) -> Option<Violation> {
             run(make, &plan)
         }
         How::Bent(bend) => run(|config| Bent::new(config, bend), &plan),
+        How::Taught(defect) => run(|config| Taught::new(config, defect), &plan),
         How::Broken(fault) => run(|config| Broken::new(config, fault), &plan),
     };
     verdict.violation
@@ -146,7 +148,7 @@ fn table(deaths: &[(Mutant, Death)]) -> String {
     for (mutant, death) in deaths {
         let server = match mutant.how {
             How::Config(_) => "config",
-            How::Bent(_) => "bent",
+            How::Bent(_) | How::Taught(_) => "bent",
             How::Broken(_) => "broken",
         };
         writeln!(
