@@ -71,6 +71,21 @@ fn large() -> String {
     text
 }
 
+/// Nineteen of twenty servers, each started after those that dial it.
+fn wide() -> String {
+    let mut text = String::from("chatroom-plan 1\nseed 4\nhosts 20\nend 1500000\n");
+    for host in (0..19).rev() {
+        let at = (20 - host) * 20_000;
+        let _ = writeln!(
+            text,
+            "at {at} start {host}\nat {} open {host}/0 1",
+            at + 1000
+        );
+    }
+    text.push_str("at 800000 say 3/0 \"broadcast 你好, 안녕 🦀\\n\"\n");
+    text
+}
+
 /// Objects to the delivery of a farewell.
 struct Planted {
     deliveries: Vec<u64>,
@@ -97,8 +112,9 @@ impl<M: chatroom_sim::chat::Chat> Observer<M> for Planted {
 fn make(which: &str, file: &str) -> Result<(), String> {
     let text = match which {
         "small" => SMALL.to_owned(),
+        "wide" => wide(),
         "large" => large(),
-        _ => return Err(format!("{which:?} is neither small nor large")),
+        _ => return Err(format!("{which:?} is neither small nor wide nor large")),
     };
     let plan = Plan::parse(text.as_bytes()).map_err(|error| error.to_string())?;
     let setup = Setup::of(&plan).map_err(|error| error.to_string())?;
@@ -124,14 +140,14 @@ fn make(which: &str, file: &str) -> Result<(), String> {
     } else {
         view::html(&page)
     };
-    println!("{} facts, {} bytes", recorder.records.len(), drawn.len());
+    println!("{} events, {} bytes", recorder.records.len(), drawn.len());
     std::fs::write(file, drawn).map_err(|error| format!("{file}: {error}"))
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [which, file] = &args[..] else {
-        eprintln!("usage: diagram small|large FILE");
+        eprintln!("usage: diagram small|wide|large FILE");
         return ExitCode::FAILURE;
     };
     match make(which, file) {

@@ -203,3 +203,51 @@ fn a_script_saved_as_a_plan_does_the_same_again_and_breaks_nothing() {
     }
     assert!(saved > 30, "{saved}");
 }
+
+/// The examples of `docs/PLANS.md`: each is read and breaks nothing, and together they have every
+/// event; every setting stands in the table.
+#[test]
+fn the_examples_of_the_grammar_are_plans_and_have_every_event() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PLANS.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let mut words = BTreeSet::new();
+    let examples: Vec<&str> = page.split("```plan\n").skip(1).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let text = example.split("```").next().expect("its end");
+        let plan = Plan::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(unfinished_lines(&plan), [""; 0]);
+        let judged = judge(server, &plan).expect("in bounds");
+        assert_eq!(judged.verdict.violation, None);
+        let kind = |event: &Event| {
+            event
+                .change
+                .to_string()
+                .split(' ')
+                .next()
+                .map(str::to_owned)
+        };
+        words.extend(plan.events.iter().filter_map(kind));
+    }
+    // Every word that the parser knows, from its own source.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/text.rs");
+    let source = fs::read_to_string(source).expect("the parser is there");
+    let parser = source.split("fn change(&mut self)").nth(1).expect("it");
+    let parser = parser.split("fn end(&self)").next().expect("its end");
+    let known: BTreeSet<String> = parser
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"))
+        .map(|(word, _)| word.to_owned())
+        .collect();
+    assert!(known.len() > 20, "{known:?}");
+    assert_eq!(words, known);
+    // Every setting that a printed plan has stands in the table.
+    let printed = Plan::new(1, 1, Time::ZERO).to_string();
+    for line in printed.lines().skip(1) {
+        let word = line.split(' ').next().expect("a word");
+        assert!(page.contains(&format!("`{word} ")), "{word}");
+    }
+    let [least, most] = drifts();
+    let bounds = format!("from {least} to {}", most.min(500_000));
+    assert!(page.contains(&bounds), "{bounds}");
+}

@@ -140,6 +140,8 @@ class Diagram(unittest.TestCase):
         data, counts = recording("small.html"), groups(recording("small.html"))
         everything = len(data["at"])
         self.show("small.html")
+        if self.shown() < everything:
+            self.browser.click("#groups label:nth-child(7)")
         self.assertEqual(self.shown(), everything)
         self.browser.click("#groups label:nth-child(4)")
         left = everything - counts["sent"] - counts["received"]
@@ -164,6 +166,50 @@ class Diagram(unittest.TestCase):
         self.assertIn("farewell", self.said("event"))
         self.shoot("small-only")
         self.healthy()
+
+    def test_lanes_without_events_and_failed_dials_are_shown_when_asked_for(self):
+        self.show("wide.html")
+        wide = recording("wide.html")
+        failed = sum(wide["words"][k] == "dial-failed" for k in wide["kind"])
+        self.assertGreater(failed, 0)
+        hidden = len(wide["at"]) - self.shown()
+        self.assertGreaterEqual(hidden, 2 * failed, "dials, and what became of them")
+        self.browser.click("#groups label:nth-child(7)")
+        self.assertEqual(self.shown(), len(wide["at"]))
+        heads = "return [...document.querySelectorAll('#heads span')].map((head) => head.textContent)"
+        self.assertNotIn("server19", self.browser.run(heads), "it never starts")
+        self.browser.click("#lanes-menu summary")
+        self.assertIn("server19", self.said("lanes"))
+        # More lanes than fit: the words keep their place, and the lanes move.
+        words = "return [...document.querySelectorAll('#heads span')].pop().getBoundingClientRect()"
+        place = self.browser.run(words)
+        self.assertLess(place["right"], self.browser.run("return document.getElementById('view').clientWidth"))
+        self.assertNotIn("s18", self.browser.run(heads))
+        self.browser.press("G", "J")
+        self.browser.run("document.getElementById('stage').dispatchEvent(new WheelEvent('wheel', { deltaX: 5000 }))")
+        self.browser.until(heads + ".includes('s18')", "the last lane comes in sight")
+        self.assertEqual(self.browser.run(words)["left"], place["left"])
+        self.shoot("wide")
+        self.browser.call("POST", "/window/rect", {"width": 390, "height": 844})
+        try:
+            self.show("wide.html")
+            self.assertLessEqual(self.browser.run("return document.documentElement.scrollWidth - innerWidth"), 0)
+            place = self.browser.run(words)
+            self.assertGreater(self.browser.run("return document.getElementById('view').clientWidth") - place["left"], 120)
+            self.shoot("wide-phone")
+            self.show("small.html", "dark")
+            self.shoot("small-phone-dark")
+        finally:
+            self.browser.call("POST", "/window/rect", {"width": 1440, "height": 900})
+        self.healthy()
+
+    def test_the_logs_of_the_servers_that_matter_come_first(self):
+        data = recording("small.html")
+        self.show("small.html")
+        self.browser.press("g")
+        first = self.browser.run("return document.querySelector('#logs h3').textContent")
+        blamed = {data["lanes"][data["lane"][i]] for i in data["violation"]["events"]}
+        self.assertIn(first.split(" ")[0], blamed)
 
     def test_a_jump_to_a_hidden_event_opens_the_filters_that_hide_it(self):
         self.show("small.html")

@@ -17,7 +17,7 @@ pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT
 cargo build --quiet --locked -p chatroom-sim --example diagram
 diagram=${CARGO_TARGET_DIR:-target}/debug/examples/diagram
-for file in small.html small.svg large.html large.svg; do
+for file in small.html small.svg wide.html large.html large.svg; do
     "$diagram" "${file%.*}" "$pages/$file"
 done
 python3 tests/browser/page.py "$pages" "$@"

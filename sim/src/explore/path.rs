@@ -4,10 +4,12 @@ use super::search::root;
 use super::state::{Id, Item, State, Tail};
 use super::step::Step;
 use super::{Bounds, Explorable, Start, Watch, act, judge};
+use crate::chat::delivery;
+use crate::chat::judge::{ACCURACY, COMPLETENESS, VALIDITY};
 use crate::names::Host;
 use crate::observer::{Fact, Violation};
 use crate::plan::{Change, Fate, Plan, PlanError, Way};
-use crate::trace::Recorder;
+use crate::trace::{Record, Recorder};
 use chatroom_core::{Config, Loss, Time};
 
 /// The notes of a plan that is a path: what may happen, and what does.
@@ -71,7 +73,7 @@ pub struct Walked {
     pub lines: Vec<String>,
     /// Everything that happened, a millisecond a step.
     pub recorder: Recorder,
-    /// What broke at the end, with the last event before it.
+    /// What broke at the end, with the event that breaks it.
     pub violation: Option<Violation>,
     /// The step that could not be done, if one could not: nothing behind it was tried.
     pub stopped: Option<Step>,
@@ -90,15 +92,32 @@ pub fn walk<M: Explorable>(make: impl Fn(Config) -> M, bounds: &Bounds, steps: &
     let mut watch = Watch::<Recorder>::default();
     let mut lines = Vec::new();
     let walked = follow(&make, bounds, steps, &mut watch, &mut lines);
+    let recorder = watch.observer;
+    let stopped = walked.as_ref().ok().copied().flatten();
+    let violation = walked.err().map(|broken| Violation {
+        events: blamed(&recorder.records, &broken).into_iter().collect(),
+        ..broken
+    });
     Walked {
         lines,
-        recorder: watch.observer,
-        stopped: walked.as_ref().ok().copied().flatten(),
-        violation: walked.err().map(|broken| Violation {
-            events: watch.step.checked_sub(1).into_iter().collect(),
-            ..broken
-        }),
+        recorder,
+        violation,
+        stopped,
     }
+}
+
+/// The event that breaks a property: of those of the last step, the delivery to a log or the news
+/// of who is alive that the property is about; else the last one.
+fn blamed(records: &[Record], broken: &Violation) -> Option<u64> {
+    let last = records.last()?;
+    let mut step = records.iter().rev().take_while(|each| each.at == last.at);
+    let breaks = |record: &&Record| match broken.property {
+        COMPLETENESS | ACCURACY => record.kind == "notice" && delivery(record).is_none(),
+        // What is missing has no event.
+        VALIDITY => false,
+        _ => delivery(record).is_some(),
+    };
+    Some(step.find(breaks).unwrap_or(last).step)
 }
 
 fn follow<M: Explorable, F: Fn(Config) -> M>(

@@ -2,7 +2,11 @@
 
 const view = $("view"), map = $("map");
 const paint = view.getContext("2d"), paintMap = map.getContext("2d");
-const GUTTER = 92, MAP = 58, HEADS = 26, LINE = 17;
+const HEADS = 26, LINE = 17, FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', 'Apple Color Emoji', 'Segoe UI Emoji', 'Noto Color Emoji', sans-serif";
+// What the moments take at the left, and the whole run at the right: less on a narrow screen.
+let GUTTER = 92, MAP = 58;
+// The column of a lane that is not shown.
+const HIDDEN = -1e6;
 let width = 0, height = 0, columns = [], wordsAt = 0, ink = {};
 // The events whose words stand on the canvas, for the pointer.
 let placed = [];
@@ -50,9 +54,13 @@ const rowAt = (y) => {
   return low;
 };
 
+const short = (lane) => lane.replace(/^server/, "s").replace(/^client/, "c");
+
 const layOut = () => {
   const ratio = devicePixelRatio || 1;
   const stage = $("stage");
+  const narrow = stage.clientWidth < 560;
+  [GUTTER, MAP] = narrow ? [66, 26] : [92, 58];
   width = Math.max(200, stage.clientWidth - MAP);
   height = Math.max(80, stage.clientHeight - HEADS);
   for (const [canvas, pen, wide] of [[view, paint, width], [map, paintMap, MAP]]) {
@@ -63,9 +71,30 @@ const layOut = () => {
     canvas.style.height = `${height}px`;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
+  placeLanes();
+  clampView();
+};
+
+// Where the lanes stand. The words keep their place: lanes that are more than fit beside them move
+// under them, and can be moved.
+const leastWords = () => Math.min(420, Math.max(width * (width < 560 ? .56 : .4), 150));
+const stepOfLanes = () => {
+  const visible = Math.max(1, state.lanes.filter(Boolean).length);
+  return Math.max(30, Math.min(104, (width - GUTTER - leastWords() - 30) / visible));
+};
+const showLane = (lane) => {
+  const x = columns[lane];
+  if (x === undefined || !state.lanes[lane]) return;
+  if (x < GUTTER + 12) state.left -= GUTTER + 12 - x + stepOfLanes();
+  else if (x > wordsAt - 24) state.left += x - wordsAt + 24 + stepOfLanes();
+  else return;
+  placeLanes();
+};
+const placeLanes = () => {
   const visible = state.lanes.filter(Boolean).length;
-  const words = Math.min(420, width * .4);
-  const step = Math.max(26, Math.min(104, (width - GUTTER - words) / Math.max(1, visible)));
+  const step = stepOfLanes();
+  wordsAt = Math.min(GUTTER + visible * step + 30, width - leastWords());
+  state.left = Math.max(0, Math.min(state.left, GUTTER + visible * step - (wordsAt - 14)));
   const heads = $("heads");
   heads.replaceChildren();
   const head = (text, kind, x) => {
@@ -77,17 +106,17 @@ const layOut = () => {
   };
   head("time", "side", 12);
   columns = [];
-  let x = GUTTER + step / 2;
+  let x = GUTTER + step / 2 - state.left;
   data.lanes.forEach((lane, index) => {
-    columns.push(state.lanes[index] ? x : -1);
+    columns.push(state.lanes[index] ? x : HIDDEN);
     if (!state.lanes[index]) return;
     const kind = ["plan", "host", "client"][data.sorts[index]];
-    head(step < 58 ? lane.replace(/^server/, "s").replace(/^client/, "c") : lane, kind, x);
+    if (x > GUTTER - step / 4 && x < wordsAt - 14) head(step < 58 ? short(lane) : lane, kind, x);
     x += step;
   });
-  wordsAt = x - step / 2 + 30;
+  const beyond = columns.filter((x) => x !== HIDDEN && x >= wordsAt - 14).length;
+  if (beyond) head(`+${beyond} ›`, "side more", wordsAt - 8);
   head("what happened", "side", wordsAt);
-  clampView();
 };
 
 const halo = (text, x, y, colour) => {
@@ -102,10 +131,10 @@ const dims = (i) => (state.searching && !matching[i]) || (state.cone && cone && 
 
 const drawBands = () => {
   const labels = [];
-  paint.font = "10px system-ui, sans-serif";
+  paint.font = "10px " + FONT;
   for (const band of bands) {
     const [one, two] = [columns[band.one], columns[band.two]];
-    if (one < 0 || two < 0) continue;
+    if (one === HIDDEN || two === HIDDEN) continue;
     // Nothing that is shown happened meanwhile.
     if (!state.byTime && !isShown(band.from) && rank[band.from] === rank[band.until < 0 ? count : band.until + 1]) continue;
     const top = Math.max(-20, yOf(band.from));
@@ -149,7 +178,7 @@ const drawBands = () => {
 };
 
 const drawLabels = (labels) => {
-  paint.font = "600 10px system-ui, sans-serif";
+  paint.font = "600 10px " + FONT;
   const taken = [];
   for (const [text, x, top, colour, bottom] of labels) {
     const right = x + paint.measureText(text).width + 3;
@@ -177,7 +206,7 @@ const drawArrows = (first, last) => {
     const from = arrowFrom[a], to = arrowTo[a];
     if ((to >= 0 && to < first) || !isShown(from) || (to >= 0 && !isShown(to))) continue;
     const x1 = columns[laneOf[from]], x2 = columns[arrowLane[a]];
-    if (x1 < 0 || x2 < 0) continue;
+    if (x1 === HIDDEN || x2 === HIDDEN) continue;
     const y1 = yOf(from), dim = dims(from) && (to < 0 || dims(to)) ? "dim" : "";
     const kind = arrowKind[a];
     if (to < 0) {
@@ -316,13 +345,14 @@ const drawRows = () => {
 
 const drawWords = () => {
   const room = width - wordsAt - 6;
-  paint.font = "12px system-ui, sans-serif";
-  const whoWide = Math.max(...data.lanes.map((lane) => paint.measureText(`${lane}.0`).width)) + 10, rest = whoWide + 76;
+  paint.font = "12px " + FONT;
+  const narrow = width < 560, name = (word) => (narrow ? short(word) : word);
+  const whoWide = Math.max(...data.lanes.map((lane) => paint.measureText(`${name(lane)}.0`).width)) + (narrow ? 6 : 10), rest = whoWide + (narrow ? 63 : 76);
   let before = "";
   for (const i of placed) {
-    const y = yOf(i) + 4, moment = seconds(at[i]);
+    const y = yOf(i) + 4, moment = narrow ? seconds(at[i]).slice(0, -2) : seconds(at[i]);
     paint.globalAlpha = dims(i) ? .4 : 1;
-    paint.font = "11px system-ui, sans-serif";
+    paint.font = "11px " + FONT;
     if (moment !== before) {
       paint.textAlign = "right";
       paint.fillStyle = ink.soft;
@@ -330,14 +360,14 @@ const drawWords = () => {
       paint.textAlign = "left";
       before = moment;
     }
-    paint.font = "12px system-ui, sans-serif";
-    const who = whoWord(i), kind = kindWord(i);
+    paint.font = "12px " + FONT;
+    const who = name(whoWord(i)), kind = kindWord(i);
     paint.fillStyle = ink.soft;
     paint.fillText(who, wordsAt, y);
-    paint.font = "600 12px system-ui, sans-serif";
+    paint.font = "600 12px " + FONT;
     paint.fillStyle = isCulprit[i] || dead[i] ? ink.lost : ink[["plan", "edge", "ink", "sent", "ink", "notice"][groupOf[i]]];
     paint.fillText(kind, wordsAt + whoWide, y);
-    paint.font = "12px system-ui, sans-serif";
+    paint.font = "12px " + FONT;
     paint.fillStyle = isCulprit[i] ? ink["alarm-ink"] : ink.ink;
     paint.fillText(fitText(textWord(i), room - rest), wordsAt + rest, y);
   }
@@ -346,7 +376,7 @@ const drawWords = () => {
 
 const drawPhases = () => {
   const names = ["warm-up ends", "trouble ends", "heal", "end"];
-  paint.font = "10px system-ui, sans-serif";
+  paint.font = "10px " + FONT;
   paint.textAlign = "right";
   let before = -100;
   data.phases.forEach((moment, index) => {
@@ -374,10 +404,14 @@ const draw = () => {
   const begin = Math.max(0, rowAt(-margin) - 1), end = Math.min(shown.length, rowAt(height + margin) + 1);
   placed = chooseWords(begin, end);
   drawRows();
+  paint.save();
+  paint.beginPath();
+  paint.rect(GUTTER - 6, 0, wordsAt - GUTTER, height);
+  paint.clip();
   paint.strokeStyle = ink.line;
   paint.lineWidth = 1;
   for (const x of columns) {
-    if (x < 0) continue;
+    if (x === HIDDEN) continue;
     paint.beginPath();
     paint.moveTo(Math.round(x) + .5, 0);
     paint.lineTo(Math.round(x) + .5, height);
@@ -390,6 +424,7 @@ const draw = () => {
     drawDots(begin, end);
   }
   drawLabels(labels);
+  paint.restore();
   drawWords();
   drawMap();
 };

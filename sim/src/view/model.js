@@ -40,7 +40,11 @@ const GROUPS = [
   { name: "Bytes", colour: "sent", kinds: ["sent", "received"] },
   { name: "Ends", colour: "soft", kinds: ["finished", "broken", "closed", "left"] },
   { name: "Notices", colour: "notice", kinds: ["notice"] },
+  // Dials that came to nothing, with all that belongs to them: not shown unless asked for.
+  { name: "Failed dials", colour: "faint", kinds: [], hidden: true },
 ];
+const NOISE = GROUPS.length - 1;
+const culprits = data.violation?.events ?? [];
 const groupOfWord = (word) => Math.max(0, GROUPS.findIndex((group) => group.kinds.includes(word)));
 const groupOf = new Uint8Array(count);
 const dead = new Uint8Array(count);
@@ -50,8 +54,16 @@ const dead = new Uint8Array(count);
     groups.set(kind, groupOfWord(data.words[kind]));
     deaths.set(kind, ["killed", "crashed"].includes(data.words[kind]) ? 1 : 0);
   }
+  // Without an opened side, a link is no more than a dial.
+  const opened = new Set();
+  for (let i = 0; i < count; i++) if (["opened", "turned-away"].includes(data.words[kindOf[i]])) opened.add(linkOf[i]);
   for (let i = 0; i < count; i++) {
     groupOf[i] = groups.get(kindOf[i]);
+    const dialled = ["dialling", "dial-failed", "closed"].includes(data.words[kindOf[i]]);
+    if (dialled && linkOf[i] >= 0 && !opened.has(linkOf[i]) && !culprits.includes(i)) groupOf[i] = NOISE;
+    // What a server has to say of it at once belongs to it.
+    const before = i > 0 && groupOf[i - 1] === NOISE && laneOf[i - 1] === laneOf[i] && at[i - 1] === at[i];
+    if (before && data.words[kindOf[i]] === "notice" && data.words[kindOf[i - 1]] === "dial-failed" && !culprits.includes(i)) groupOf[i] = NOISE;
     dead[i] = deaths.get(kindOf[i]);
   }
 }
@@ -115,14 +127,16 @@ const whoWord = (i) => data.lanes[laneOf[i]] + (lifeOf[i] >= 0 ? `.${lifeOf[i]}`
 const seconds = (micros) => `${Math.floor(micros / 1e6)}.${String(Math.floor(micros % 1e6)).padStart(6, "0")} s`;
 const describe = (i) => `${whoWord(i)} ${kindWord(i)} ${textWord(i)}`;
 
-const culprits = data.violation?.events ?? [];
 const isCulprit = new Uint8Array(count);
 for (const i of culprits) isCulprit[i] = 1;
 
+// Lanes on which nothing happens are not shown unless asked for.
+const busy = new Set();
+for (let i = 0; i < count; i++) if (groupOf[i] !== NOISE) busy.add(laneOf[i]);
 // Which events are shown: `shown` lists them, `rank` counts those before each.
 const state = {
-  groups: GROUPS.map(() => true), lanes: data.lanes.map(() => true), words: "", only: false,
-  cone: false, pick: -1, hover: -1, byTime: false, top: 0, scale: 18,
+  groups: GROUPS.map((group) => !group.hidden), lanes: data.lanes.map((_, lane) => busy.has(lane)), words: "", only: false,
+  cone: false, pick: -1, hover: -1, byTime: false, top: 0, left: 0, scale: 18,
 };
 let shown = new Int32Array(0), rank = new Int32Array(count + 1), matches = new Int32Array(0);
 const matching = new Uint8Array(count);

@@ -10,6 +10,7 @@ const showStatus = () => {
 };
 
 const keepInSight = (i) => {
+  showLane(laneOf[i]);
   const y = yOf(i), margin = Math.min(120, height / 4);
   if (y < margin || y > height - margin) {
     state.top += (y - height * .45) / state.scale;
@@ -100,6 +101,12 @@ const fit = () => {
   if (!state.byTime && least > 40) state.scale = 40;
   redraw();
 };
+// To the side, where the lanes are more than fit beside the words.
+const scrollLanes = (pixels) => {
+  state.left += pixels;
+  placeLanes();
+  redraw();
+};
 const scroll = (pixels) => {
   state.top += pixels / state.scale;
   clampView();
@@ -180,10 +187,11 @@ const chip = (text, colour, on, change) => {
   return make("label", { className: "chip" }, box, dot, text);
 };
 const showFilters = () => {
-  $("groups").replaceChildren(...GROUPS.map((group, index) => chip(group.name, group.colour, state.groups[index], (on) => {
+  const some = (index) => index !== NOISE || groupOf.includes(NOISE);
+  $("groups").replaceChildren(...GROUPS.map((group, index) => some(index) && chip(group.name, group.colour, state.groups[index], (on) => {
     state.groups[index] = on;
     applyFilters();
-  })));
+  })).filter(Boolean));
   const lanes = data.lanes.map((lane, index) => chip(lane, ["plan", "edge", "soft"][data.sorts[index]], state.lanes[index], (on) => {
     state.lanes[index] = on;
     applyFilters();
@@ -226,17 +234,18 @@ const showTip = (i, x, y) => {
 const listen = () => {
   let drag = null;
   view.addEventListener("pointerdown", (event) => {
-    drag = { y: event.offsetY, moved: 0 };
+    drag = { x: event.offsetX, y: event.offsetY, moved: 0 };
     view.setPointerCapture(event.pointerId);
     view.focus();
   });
   view.addEventListener("pointermove", (event) => {
     if (drag) {
-      const by = event.offsetY - drag.y;
-      drag = { y: event.offsetY, moved: drag.moved + Math.abs(by) };
+      const by = event.offsetY - drag.y, across = event.offsetX - drag.x;
+      drag = { x: event.offsetX, y: event.offsetY, moved: drag.moved + Math.abs(by) + Math.abs(across) };
       if (drag.moved > 3) {
         view.classList.add("drag");
         scroll(-by);
+        scrollLanes(-across);
       }
       return;
     }
@@ -265,7 +274,10 @@ const listen = () => {
     event.preventDefault();
     const pixels = event.deltaY * (event.deltaMode === 1 ? LINE : 1);
     if (event.ctrlKey || event.metaKey) zoom(Math.exp(-pixels / 300), event.offsetY);
-    else scroll(pixels);
+    else {
+      scroll(event.shiftKey ? 0 : pixels);
+      scrollLanes(event.shiftKey ? pixels : event.deltaX);
+    }
   }, { passive: false });
   const toMap = (event) => {
     state.top = event.offsetY / height * extent() - height / state.scale / 2;

@@ -62,11 +62,23 @@ for (let i = 0; i < count; i++) {
   else if (word !== "paused" && word !== "resumed") logs[laneOf[i]].ends.push(i);
 }
 const ENTRIES = 200;
+// The server that an event is about: its own, or its client's.
+const hostOf = (i) => {
+  if (i < 0) return -1;
+  const lane = laneOf[i];
+  if (data.sorts[lane] !== 2) return data.sorts[lane] === 1 ? lane : -1;
+  return data.lanes.indexOf(data.lanes[lane].replace(/^client/, "server").replace(/\/.*$/, ""));
+};
+const blamed = new Set(culprits.map(hostOf).filter((lane) => lane >= 0));
 
 const showLogs = () => {
   const moment = state.pick < 0 ? count - 1 : state.pick;
   const columns = make("div", { id: "columns" });
-  data.lanes.forEach((lane, index) => {
+  // First the servers of the events that break the property, then that of the selected event.
+  const rankOf = (lane) => (blamed.has(lane) ? 0 : lane === hostOf(state.pick) ? 1 : 2);
+  const order = data.lanes.map((_, lane) => lane).sort((one, two) => rankOf(one) - rankOf(two) || one - two);
+  order.forEach((index) => {
+    const lane = data.lanes[index];
     if (data.sorts[index] !== 1 || !state.lanes[index]) return;
     const log = logs[index];
     const start = log.starts[lowerBound(log.starts, moment + 1) - 1] ?? -1;

@@ -38,6 +38,8 @@ pub fn svg(page: &Page<'_>) -> String {
 struct Picture<'a> {
     page: &'a Page<'a>,
     diagram: Diagram,
+    /// By lane: which column it is. A lane on which nothing happens has none.
+    columns: Vec<Option<usize>>,
     records: &'a [Record],
     rows: Range<usize>,
     marked: BTreeSet<usize>,
@@ -63,10 +65,17 @@ impl<'a> Picture<'a> {
         let longest = texts.map(|record| record.text.chars().count().min(SHOWN));
         let words = longest.max().unwrap_or(0).max(30) * CHARACTER;
         let diagram = Diagram::new(page.plan, page.recorder);
-        let lanes = LEFT + diagram.lanes.len() * LANE;
+        let busy: BTreeSet<Lane> = records.iter().map(|record| record.lane).collect();
+        let mut next = 0..;
+        let lanes = diagram.lanes.iter();
+        let columns: Vec<Option<usize>> = lanes
+            .map(|lane| busy.contains(lane).then(|| next.next()).flatten())
+            .collect();
+        let lanes = LEFT + columns.iter().flatten().count() * LANE;
         Self {
             page,
             diagram,
+            columns,
             records,
             rows,
             width: lanes + 12 + WHO + KIND + words,
@@ -77,7 +86,12 @@ impl<'a> Picture<'a> {
     }
 
     fn x(&self, lane: usize) -> usize {
-        LEFT + lane * LANE + LANE / 2
+        let column = self.columns.get(lane).copied().flatten();
+        LEFT + column.unwrap_or(0) * LANE + LANE / 2
+    }
+
+    fn has_column(&self, lane: usize) -> bool {
+        self.columns.get(lane).copied().flatten().is_some()
     }
 
     /// The middle of a record's row; the edge for a record that is out of the picture.
@@ -91,7 +105,7 @@ impl<'a> Picture<'a> {
     }
 
     fn words_x(&self) -> usize {
-        LEFT + self.diagram.lanes.len() * LANE + 12
+        LEFT + self.columns.iter().flatten().count() * LANE + 12
     }
 
     fn put(&mut self, line: std::fmt::Arguments<'_>) {
@@ -127,13 +141,14 @@ impl<'a> Picture<'a> {
         self.lanes();
         let bands = std::mem::take(&mut self.diagram.bands);
         for band in &bands {
-            if self.shows(band.from, band.until) {
+            let there = band.lanes.iter().all(|lane| self.has_column(*lane));
+            if there && self.shows(band.from, band.until) {
                 self.band(band);
             }
         }
         let arrows = std::mem::take(&mut self.diagram.arrows);
         for arrow in &arrows {
-            if self.shows(arrow.from, arrow.to) {
+            if self.has_column(arrow.lane) && self.shows(arrow.from, arrow.to) {
                 self.arrow(arrow);
             }
         }
@@ -163,7 +178,7 @@ impl<'a> Picture<'a> {
         let hosts = self.page.plan.hosts;
         self.put(format_args!(
             "<title id=\"title\">{title}</title>\n<desc id=\"desc\">A space-time diagram of \
-             {records} facts on {hosts} servers, time downwards.{broken}</desc>"
+             {records} events on {hosts} servers, time downwards.{broken}</desc>"
         ));
     }
 
@@ -179,7 +194,7 @@ impl<'a> Picture<'a> {
             .last()
             .map_or(0, |record| record.at.as_micros());
         let mut about = format!(
-            "seed {seed} · {all} facts in {}.{:03} s",
+            "seed {seed} · {all} events in {}.{:03} s",
             ended / 1_000_000,
             ended / 1000 % 1000
         );
@@ -208,6 +223,9 @@ impl<'a> Picture<'a> {
     fn lanes(&mut self) {
         let (top, bottom) = (self.top, self.bottom());
         for index in 0..self.diagram.lanes.len() {
+            if !self.has_column(index) {
+                continue;
+            }
             let x = self.x(index);
             let lane = self.diagram.lanes[index];
             let class = match lane {

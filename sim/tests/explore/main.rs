@@ -6,7 +6,7 @@ mod committed;
 mod mutant;
 
 use chatroom_core::Config;
-use chatroom_sim::chat::{judge, server};
+use chatroom_sim::chat::{delivery, judge, server};
 use chatroom_sim::explore::{
     Bounds, Explorable, Found, Limit, Path, Reduction, Report, Start, Step, Walked, Wire, explore,
     walk,
@@ -147,9 +147,25 @@ fn caught(fault: Fault, bounds: &Bounds, property: &str, text: &str) -> Found {
     assert_eq!(reduced.steps.len(), full.steps.len(), "{fault:?}");
     let path = saved(bounds, &reduced.steps);
     let walked = walk(Mutant::make(fault), &path.bounds, &path.steps);
-    let last = walked.recorder.records.last().map(|record| record.step);
+    // The event is one of the last step: the delivery that is wrong, where one is.
+    let mut step: Vec<&Record> = walked.recorder.records.iter().collect();
+    let at = step.last().map(|record| record.at);
+    step.retain(|record| Some(record.at) == at);
+    let delivered = step.iter().rfind(|record| delivery(record).is_some());
+    let marked = match property {
+        "1-no-creation" | "2-no-duplication" | "3-fifo" | "4-lives" => delivered,
+        _ => None,
+    };
+    let found = walked.violation.as_ref().map_or(&[][..], |it| &it.events);
+    let events = match marked {
+        Some(record) => vec![record.step],
+        None => found.to_vec(),
+    };
+    // A server may break before anything happened.
+    let known = step.iter().any(|record| events == [record.step]);
+    assert!(known || (events.is_empty() && step.is_empty()), "{found:?}");
     let broken = Violation {
-        events: last.into_iter().collect(),
+        events,
         ..reduced.violation.clone()
     };
     assert_eq!(walked.violation, Some(broken));

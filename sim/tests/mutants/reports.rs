@@ -1,7 +1,7 @@
 //! What a reader gets of a failure: the servers broken on purpose provide some.
 
-use super::bent::{Bend, Bent};
 use super::broken::{Broken, Fault};
+use chatroom_sim::chat::broken::{Broken as Taught, Defect};
 use chatroom_sim::chat::failure::{Failure, record, smaller};
 use chatroom_sim::chat::{Chat, Profile, generate, judge, server};
 use chatroom_sim::plan::{Plan, PlanError};
@@ -71,7 +71,7 @@ fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failur
     }
     let (events, hosts) = (failure.plan.events.len(), failure.plan.hosts);
     let size = format!(
-        "shrunk to {events} events on {hosts} servers in {} runs",
+        "shrunk to a plan of {events} lines on {hosts} servers in {} runs",
         failure.runs
     );
     assert_eq!(lines.next(), Some(&*size));
@@ -90,7 +90,7 @@ fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failur
 fn a_failure_says_what_broke_shows_the_events_and_saves_the_smallest_plan() {
     let resent = |config| Broken::new(config, Fault::ResendLog);
     check(resent, first(resent, Profile::Crash));
-    let joined = |config| Bent::new(config, Bend::ReadIsLine);
+    let joined = |config| Taught::new(config, Defect::CutShort);
     check(joined, first(joined, Profile::Crash));
 }
 
