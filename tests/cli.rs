@@ -216,6 +216,7 @@ fn every_page_of_the_manual_has_an_example_and_the_exit_status() {
         "sim trace",
         "sim check-determinism",
         "sim explore",
+        "sim broken",
     ] {
         let output = run(&format!("{page} --help"));
         assert!(output.status.success(), "{page}");

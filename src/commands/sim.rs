@@ -61,6 +61,17 @@ enum What {
     CheckDeterminism(Twice),
     Explore(Explore),
     /// List the servers that are broken on purpose, for --broken.
+    #[command(after_long_help = "\
+EXAMPLE
+    The names, and what becomes of one of them:
+
+        chatroom sim broken
+        chatroom sim sweep --broken twice
+
+EXIT STATUS
+    0  they were listed
+    1  they could not be printed
+    2  the command line is wrong")]
     Broken,
 }
 
