@@ -18,7 +18,7 @@ pub(crate) const fn threshold(why: Why, session: bool) -> Option<u64> {
         // Once is a stall, or a server that was killed with its machine.
         (Why::Silent, _) => Some(2),
         // A few may be restarts, or a scan of ports.
-        (Why::NoGreeting, _) | (Why::Replaced, true) => Some(3),
+        (Why::NoGreeting | Why::Contested, _) | (Why::Replaced, true) => Some(3),
         (Why::Finished | Why::Broken, true) => Some(5),
         _ => None,
     }
@@ -67,6 +67,10 @@ pub(crate) fn sentence(
              program use a link port?",
             ms(times.greeting)
         ),
+        (Why::Contested, _) => format!(
+            "links named a peer that is up and heard on another link, {often}: do two servers run \
+             with one id, or does another program pretend to be a server?"
+        ),
         (Why::Replaced, Some(_)) => format!(
             "{who} came back on a newer link {often}: do two servers run with its id, or does \
              another program pretend to be it?"
@@ -105,6 +109,7 @@ mod tests {
             }
         }
         let said = |why, peer| sentence(&about, why, peer, 7, window).unwrap();
+        assert!(said(Why::Contested, None).starts_with("links named a peer that is up"));
         assert!(said(Why::OutsideGrid, None).contains("outside this grid of 4 servers"));
         assert!(said(Why::Silent, Some(3)).starts_with(
             "peer 3 was silent for more than 900 ms, 7 times within 60 s: is its --heartbeat"

@@ -120,6 +120,11 @@ impl Collector for Metrics {
                 "Messages delivered from peers",
                 counters.deliveries,
             ),
+            (
+                "missed_messages",
+                "Messages from peers that were not kept, as the log is full",
+                counters.missed,
+            ),
             ("in_bytes", "Bytes received", counters.bytes_in),
             ("out_bytes", "Bytes sent", counters.bytes_out),
             (

@@ -179,6 +179,7 @@ fn kind(news: &News) -> Kind {
         News::Skipped { peer, .. } => ("skipped", None, Some(*peer)),
         News::Starved { .. } => ("accept failed", None, None),
         News::LogFull { .. } => ("log full", None, None),
+        News::Gap { peer, .. } => ("gap", None, Some(*peer)),
         News::Ending => ("ending", None, None),
     };
     Kind {
@@ -228,6 +229,7 @@ impl<M: Housing> Observer<M> for Reporter {
             | News::Skipped { .. }
             | News::Starved { .. }
             | News::LogFull { .. }
+            | News::Gap { .. }
             | News::Ending => {
                 if admitted {
                     event!(level, server, "{news}");
@@ -244,16 +246,16 @@ impl<M: Housing> Observer<M> for Reporter {
         let count = machine.counters().refused - self.refused;
         self.refused += count;
         let refusal = Kind {
-            level: Level::Warn,
+            level: Level::Info,
             what: "connections refused",
             why: None,
             peer: None,
         };
         if count > 0 && self.admits(refusal) {
-            tracing::warn!(
+            tracing::info!(
                 server,
                 count,
-                "connections refused: there are too many, or the server has left the grid"
+                "connections refused: their other end had gone, or there was no room for them"
             );
         }
         if let Some(metrics) = &self.metrics {

@@ -107,11 +107,11 @@ settings! {
         text: usize, "max-text", "CHATROOM_MAX_TEXT",
             "Bytes of one text. A longer one from a master is answered with an error, from a peer it closes the link.";
         nameless: usize, "max-nameless", "CHATROOM_MAX_NAMELESS",
-            "Links that have not said who they are. One more closes the oldest of them.";
+            "Connections at each port that have not said who they are or given a valid command. At the limit the next waits until one of them can be closed.";
         masters: usize, "max-masters", "CHATROOM_MAX_MASTERS",
-            "Masters connected at once. One more closes the oldest that never gave a valid command, or is refused.";
+            "Masters with a place: those that gave a valid command. One more gets the place of one that was idle for 10 s, or is refused.";
         accepts: u32, "max-accepts", "CHATROOM_MAX_ACCEPTS",
-            "Connections accepted in a second at each port. Further ones wait.";
+            "Connections accepted in a second at each port, without those that identify themselves or leave. Further ones wait.";
         high_water: usize, "max-high-water", "CHATROOM_MAX_HIGH_WATER",
             "Bytes that a peer may lag behind before masters that broadcast have to wait for it.";
         lag: usize, "max-lag", "CHATROOM_MAX_LAG",
@@ -121,7 +121,7 @@ settings! {
         watch: usize, "max-watch", "CHATROOM_MAX_WATCH",
             "Bytes owed to a master that watches. One that falls further behind is dropped.";
         log: u64, "max-log", "CHATROOM_MAX_LOG",
-            "Bytes of the log. At the limit a broadcast is answered with an error; if a peer's message does not fit, the server leaves the grid and serves what it has.";
+            "Bytes of the log. At the limit a broadcast is answered with an error; a peer's message that does not fit is not kept, and the gap is announced.";
     }
     times {
         heartbeat, "heartbeat", "CHATROOM_HEARTBEAT",

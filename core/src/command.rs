@@ -24,13 +24,47 @@ pub(crate) const fn longest(text: usize) -> usize {
     b"broadcast ".len() + text + SLACK
 }
 
+/// What is wrong with a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    /// It belongs to an HTTP request: whoever sent it does not mean a chat server, or is a web
+    /// page that must not command one.
+    Http,
+    /// It is no command, for this reason: one line, fit for an `error` reply.
+    Line(String),
+}
+
+impl<T: Into<String>> From<T> for Bad {
+    fn from(reason: T) -> Self {
+        Self::Line(reason.into())
+    }
+}
+
+/// The methods of HTTP/1.1 (RFC 9110, RFC 5789), and what an HTTP/2 client begins with.
+const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
+];
+
+/// Whether a line begins like an HTTP request, or like the one header that every request has.
+fn is_http(line: &str) -> bool {
+    let is_host = |name: &[u8]| name.eq_ignore_ascii_case(b"host:");
+    line.as_bytes()
+        .first_chunk::<5>()
+        .is_some_and(|name| is_host(name))
+        || line.split_once(' ').is_some_and(|(word, target)| {
+            METHODS.contains(&word)
+                && (target.starts_with(['/', '*'])
+                    || target.contains("HTTP/")
+                    || target.contains("://"))
+        })
+}
+
 /// Reads one line, without its newline.
 ///
 /// # Errors
-/// What is wrong with it, in one line fit for an `error` reply.
-pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, String> {
-    let line =
-        core::str::from_utf8(trimmed(line)).map_err(|_| String::from("the line is not UTF-8"))?;
+/// What is wrong with it.
+pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, Bad> {
+    let line = core::str::from_utf8(trimmed(line)).map_err(|_| "the line is not UTF-8")?;
     let (word, argument) = match line.split_once(' ') {
         Some((word, argument)) => (word, Some(argument)),
         None => (line, None),
@@ -43,23 +77,27 @@ pub(crate) fn parse(line: &[u8], text_limit: usize) -> Result<Command<'_>, Strin
         "broadcast" => {
             let text = argument.ok_or("broadcast needs a text")?;
             if text.len() > text_limit {
-                return Err(format!(
-                    "a text of {} bytes: expected at most {text_limit}",
-                    text.len()
-                ));
+                let length = text.len();
+                return Err(
+                    format!("a text of {length} bytes: expected at most {text_limit}").into(),
+                );
             }
             return Ok(Command::Broadcast(text));
         }
         _ => {
+            if is_http(line) {
+                return Err(Bad::Http);
+            }
             let echo: String = line.chars().take(ECHO).collect();
             return Err(format!(
                 "unknown command {echo:?}: expected get, alive, broadcast TEXT, crash or watch"
-            ));
+            )
+            .into());
         }
     };
     match argument {
         None => Ok(command),
-        Some(_) => Err(format!("{word} takes no argument")),
+        Some(_) => Err(format!("{word} takes no argument").into()),
     }
 }
 
@@ -115,7 +153,7 @@ mod tests {
             (b"get\xff", "the line is not UTF-8"),
         ];
         for (line, error) in cases {
-            assert_eq!(parse(line, 3), Err(String::from(error)));
+            assert_eq!(parse(line, 3), Err(Bad::Line(String::from(error))));
         }
         assert!(parse(b"broadcast abc", 3).is_ok());
     }
@@ -125,7 +163,7 @@ mod tests {
         fn any_line_gives_a_command_or_a_one_line_error(
             line in proptest::collection::vec(any::<u8>(), 0..80)
         ) {
-            if let Err(error) = parse(&line, 20) {
+            if let Err(Bad::Line(error)) = parse(&line, 20) {
                 prop_assert!(!error.contains('\n') && !error.is_empty());
             }
         }

@@ -19,8 +19,42 @@ pub const BACKOFF_MIN: Span = Span::from_millis(10);
 pub const BACKOFF_MAX: Span = Span::from_millis(80);
 /// How long a link must have been up for its next dial to start again from [`BACKOFF_MIN`].
 pub const SETTLED: Span = Span::from_millis(250);
-/// How long a peer that takes no bytes may hold up the masters that broadcast.
+/// The longest pause before a peer is dialled again whose last session did not last for
+/// [`SETTLED`].
+pub const BACKOFF_FLAPPING: Span = Span::from_millis(400);
+/// What each missing peer adds to the longest pause, up to [`BACKOFF_CROWD_MAX`]: the rate of
+/// dials does not grow with their number.
+pub const BACKOFF_CROWD: Span = Span::from_micros(800);
+/// The longest pause between two dials of the same peer, however many peers are missing.
+pub const BACKOFF_CROWD_MAX: Span = Span::from_millis(820);
+/// What a wake-up may be late before a server takes it that it was itself away, on top of a
+/// heartbeat.
+pub const LATE: Span = Span::from_millis(50);
+/// How long a peer that takes no bytes may hold up the masters that broadcast, as long as it is
+/// far from its limit.
 pub const STALL: Span = Span::from_millis(50);
+/// How long after it last took a [`STEP`] a peer that has used up three quarters of its lag limit
+/// may hold up the masters that broadcast, if it was seen to go on after it stood still: a steady
+/// reader whose kernel opens its window in jumps. So it must take at least 16 KiB in 2.5 s.
+pub const PATIENCE: Span = Span::from_millis(2500);
+/// The same for a peer that was not seen to go on yet: a jump of 64 KiB, as on a loopback
+/// interface, at 0.1 MB/s.
+pub const FIRST_PATIENCE: Span = Span::from_millis(1250);
+/// Bytes that count as progress in [`PATIENCE`].
+pub const STEP: u32 = 16 << 10;
+/// A peer that was not heard for so long is late with its heartbeat, also one that sends it every
+/// 500 ms. It holds up nobody near its limit, and gives way to a new link that names it.
+pub const OVERDUE: Span = Span::from_millis(600);
+/// How long a connection that has not said who it is must have been silent before it may be closed
+/// to make room for newcomers: its first bytes follow its connection in a packet of their own.
+pub const GRACE: Span = Span::from_millis(10);
+/// How long a master must have asked for nothing, and been owed nothing, before its place may be
+/// given to a newcomer.
+pub const IDLE: Span = Span::from_millis(10_000);
+/// How long a newcomer waits for a place among the masters before it is refused.
+pub const PLACE: Span = Span::from_millis(500);
+/// The time between two announcements of messages that were not kept.
+pub const GAPS: Span = Span::from_millis(500);
 /// How long a shutdown may take to flush what was accepted.
 pub const SHUTDOWN: Span = Span::from_millis(1000);
 /// How long a door stays shut when a connection could not be accepted for want of a resource.
@@ -86,13 +120,17 @@ pub struct Limits {
     /// Bytes of one text. A longer one from a master is answered with an error; from a peer it
     /// closes the link.
     pub text: usize,
-    /// Links that have not said who they are. One more closes the oldest of them.
+    /// Connections at each door that have not said who they are or given a valid command. At the
+    /// limit accepting pauses until one of them has identified itself, left, or been silent for
+    /// [`GRACE`]; then that one is closed.
     pub nameless: usize,
-    /// Masters connected at once. One more closes the oldest that never gave a valid command; if
-    /// all did, the newcomer is refused.
+    /// Masters that gave a valid command. At the limit the one that was idle longest, for [`IDLE`]
+    /// at least, is closed for the next; if none was, the newcomer waits for [`PLACE`] and is then
+    /// refused with an `error` line. So many may wait.
     pub masters: usize,
-    /// Connections accepted in a second at each door. Past it the door shuts for the rest of
-    /// that second; who comes waits in the system's queue.
+    /// Connections accepted in a second at each door, without those that identify themselves or
+    /// leave. Past it the door shuts for the rest of that second; who comes waits in the system's
+    /// queue.
     pub accepts: u32,
     /// Bytes that a progressing peer may lag behind before the masters that broadcast are not
     /// read from until it caught up.
@@ -105,8 +143,7 @@ pub struct Limits {
     /// Bytes owed to a master that watches. One that falls further behind is dropped.
     pub watch: usize,
     /// Bytes of the log. At the limit a broadcast is answered with an error; a peer's message
-    /// that does not fit makes the server leave the grid (it closes every link and makes no
-    /// more) and serve what it has.
+    /// that does not fit, and every later one of that peer, is not kept, and the gap is announced.
     pub log: u64,
 }
 
@@ -114,9 +151,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             text: 64 << 10,
-            nameless: 64,
+            nameless: 512,
             masters: 32,
-            accepts: 5000,
+            accepts: 50_000,
             high_water: 1 << 20,
             lag: 32 << 20,
             replies: 256 << 10,
@@ -175,6 +212,22 @@ impl Config {
                 });
             }
         }
+        let line = crate::wire::longest(l.text) as u64;
+        let told = crate::wire::longest_delivered(l.text) as u64;
+        for (name, value, other, least) in [
+            ("watch", l.watch as u64, "text", told),
+            ("lag", l.lag as u64, "text", line),
+        ] {
+            if value < least {
+                return Err(ConfigError::Conflict {
+                    name,
+                    value,
+                    other,
+                    of: l.text as u64,
+                    least,
+                });
+            }
+        }
         let t = &self.times;
         let beat = t.heartbeat.as_micros();
         for (name, value, min) in [
@@ -220,6 +273,19 @@ pub enum ConfigError {
         /// The most that is allowed.
         max: u64,
     },
+    /// A limit that another limit leaves no room for.
+    Conflict {
+        /// Which.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// The other one.
+        other: &'static str,
+        /// Its value.
+        of: u64,
+        /// The least that `name` may be with it.
+        least: u64,
+    },
     /// A time, in microseconds; an hour is the most that is allowed.
     Time {
         /// Which.
@@ -248,6 +314,16 @@ impl fmt::Display for ConfigError {
             } => {
                 write!(f, "limit {name} of {value}: expected {min} to {max}")
             }
+            Self::Conflict {
+                name,
+                value,
+                other,
+                of,
+                least,
+            } => write!(
+                f,
+                "limit {name} of {value}: with a limit {other} of {of} expected at least {least}"
+            ),
             Self::Time { name, value, min } => {
                 write!(
                     f,
@@ -305,8 +381,10 @@ mod tests {
     #[test]
     fn every_limit_passes_at_both_its_bounds_and_is_named_one_past_them() {
         type Set = fn(&mut Limits, u64);
-        let limits: [(&str, u64, u64, Set); 9] = [
-            ("text", 1, 1 << 30, |l, v| l.text = v as usize),
+        let limits: [(&str, u64, u64, Set); 8] = [
+            ("text", 1, 1 << 30, |l, v| {
+                (l.text, l.watch, l.lag) = (v as usize, 1 << 40, 1 << 40);
+            }),
             ("nameless", 1, 65_536, |l, v| l.nameless = v as usize),
             ("masters", 1, 65_536, |l, v| l.masters = v as usize),
             ("accepts", 1, 1_048_576, |l, v| l.accepts = v as u32),
@@ -316,7 +394,6 @@ mod tests {
             // At least the high water.
             ("lag", 1 << 20, 1 << 40, |l, v| l.lag = v as usize),
             ("replies", 1, 1 << 40, |l, v| l.replies = v as usize),
-            ("watch", 1, 1 << 40, |l, v| l.watch = v as usize),
             ("log", 1, 1 << 50, |l, v| l.log = v),
         ];
         for (name, min, max, set) in limits {
@@ -330,6 +407,38 @@ mod tests {
                 let expected = format!("limit {name} of {value}: expected {min} to {max}");
                 assert_eq!(told(value), Some(expected));
             }
+        }
+    }
+
+    #[test]
+    fn a_limit_that_another_leaves_no_room_for_is_named_with_it() {
+        type Set = fn(&mut Limits, usize);
+        let limits: [(&str, usize, Set); 2] = [
+            ("watch", "delivered 1023 \n".len(), |l, v| l.watch = v),
+            ("lag", "msg 1023 ".len(), |l, v| {
+                (l.lag, l.high_water) = (v, 1);
+            }),
+        ];
+        for (name, beside, set) in limits {
+            for text in [1, 99, 64 << 10] {
+                let told = |value| {
+                    let mut config = Config::new(0, 3);
+                    config.limits.text = text;
+                    set(&mut config.limits, value);
+                    config.check().err().map(|error| error.to_string())
+                };
+                let least = text + beside;
+                assert_eq!(told(least), None);
+                let value = least - 1;
+                let expected = format!(
+                    "limit {name} of {value}: with a limit text of {text} expected at least {least}"
+                );
+                assert_eq!(told(value), Some(expected));
+            }
+            let mut config = Config::new(0, 3);
+            set(&mut config.limits, (1 << 40) + 1);
+            let told = config.check().expect_err("too large").to_string();
+            assert!(told.starts_with(&format!("limit {name} of 1099511627777: expected")));
         }
     }
 

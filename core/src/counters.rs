@@ -9,6 +9,8 @@ pub struct Counters {
     pub broadcasts: u64,
     /// Messages delivered from peers.
     pub deliveries: u64,
+    /// Messages from peers that were not kept, as the log is full.
+    pub missed: u64,
     /// Bytes that came in, on links and from masters.
     pub bytes_in: u64,
     /// Bytes that the transport took, on links and to masters.
@@ -38,7 +40,7 @@ pub struct Gauges {
     pub peers: usize,
     /// Links that have not said who they are.
     pub nameless: usize,
-    /// Masters connected.
+    /// Masters connected, those without a valid command included.
     pub masters: usize,
     /// Texts in the log.
     pub log_texts: u64,

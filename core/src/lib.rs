@@ -117,11 +117,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod chat;
 mod command;
 mod config;
 mod counters;
 mod desk;
 mod frame;
+mod gate;
 mod link;
 mod log;
 pub mod machine;

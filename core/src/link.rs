@@ -1,10 +1,11 @@
 //! One link: who is at its other end, when it was last heard, and what is owed to it. Knows its
 //! own state only; who else is linked is the mesh's business.
 
+use crate::config::{FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
 use crate::frame::Framer;
 use crate::machine::Conn;
 use crate::stream::Stream;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire;
 use alloc::vec::Vec;
 
@@ -17,6 +18,9 @@ pub(crate) enum Role {
     Outbound(u32),
     /// It dialled us and has not said who it is.
     Inbound,
+    /// It dialled us and named this peer, which is up on another link: it is not read from until
+    /// that one ends or falls silent.
+    Contender(u32),
     /// A session with this peer.
     Peer(u32),
 }
@@ -28,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) role: Role,
     /// Its place in the order in which links were made.
     pub(crate) number: u64,
+    /// Whether the dialler had left by the time the link was accepted.
+    pub(crate) gone: bool,
     /// When the role was taken.
     pub(crate) since: Time,
     /// When the last byte came in.
@@ -45,6 +51,19 @@ pub(crate) struct Link {
     pub(crate) cursor: u64,
     /// When the transport last took bytes, or when bytes were first owed to it.
     pub(crate) progress: Time,
+    /// When it last completed a [`STEP`], and how much it took since.
+    stepped: Time,
+    taken_since: u64,
+    /// Whether it went on after it had stood still in this step, and whether it ever completed a
+    /// step in which it had.
+    resumed: bool,
+    proven: bool,
+    /// Until when it is not suspected after this server was itself away: one more chance, until
+    /// it is heard again.
+    pub(crate) excused_until: Option<Time>,
+    /// What a contender sent: its first line and what came with it, at most what the driver read
+    /// before it heard of the pause.
+    pub(crate) unprocessed: Vec<u8>,
     /// Whether the driver was told that there are bytes to send, and has not sent all of them.
     pub(crate) sending: bool,
 }
@@ -55,6 +74,7 @@ impl Link {
             conn,
             role,
             number: 0,
+            gone: false,
             since: now,
             heard: now,
             framer: Framer::new(longest),
@@ -64,6 +84,12 @@ impl Link {
             taken: 0,
             cursor: 0,
             progress: now,
+            stepped: now,
+            taken_since: 0,
+            resumed: false,
+            proven: false,
+            excused_until: None,
+            unprocessed: Vec::new(),
             sending: false,
         }
     }
@@ -72,7 +98,7 @@ impl Link {
     pub(crate) const fn peer(&self) -> Option<u32> {
         match self.role {
             Role::Peer(peer) => Some(peer),
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => None,
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => None,
         }
     }
 
@@ -91,8 +117,45 @@ impl Link {
         }
         match self.role {
             Role::Peer(_) => stream.piece(self.cursor + (skip - own.len()) as u64),
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => &[],
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => &[],
         }
+    }
+
+    /// Begins to owe it something, after everything before was taken.
+    pub(crate) fn owe_first(&mut self, now: Time) {
+        self.sending = true;
+        self.progress = now;
+        self.stepped = now;
+        self.taken_since = 0;
+        self.resumed = false;
+    }
+
+    /// Until when it may hold up the masters that broadcast, if it lags behind; `near` says that
+    /// it is near the limit of its lag.
+    pub(crate) fn holds_up_until(&self, near: bool) -> Time {
+        let until = self.progress + STALL;
+        if !near {
+            return until;
+        }
+        let patience = if self.proven {
+            PATIENCE
+        } else {
+            FIRST_PATIENCE
+        };
+        until.max((self.stepped + patience).min(self.heard + OVERDUE))
+    }
+
+    /// From when on it is suspected if nothing more comes: never in the very moment in which its
+    /// session began, for it may have waited till then without being read.
+    pub(crate) fn suspected_at(&self, suspicion: Span) -> Time {
+        let at = (self.heard + suspicion).max(self.since + Span::from_micros(1));
+        self.excused_until.map_or(at, |until| until.max(at))
+    }
+
+    /// When it is closed if it has not said anything valid by then.
+    pub(crate) fn greets_by(&self, greeting: Span) -> Time {
+        let at = self.since + greeting;
+        self.excused_until.map_or(at, |until| until.max(at))
     }
 
     /// How many bytes are pending.
@@ -100,19 +163,27 @@ impl Link {
         let own = (self.own.len() - self.taken) as u64;
         match self.role {
             Role::Peer(_) => own + stream.end() - self.cursor,
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound => own,
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => own,
         }
     }
 
     /// Queues a line of our own; to be called only when nothing is pending.
     pub(crate) fn push(&mut self, line: &[u8], now: Time) {
         self.own.extend_from_slice(line);
-        self.progress = now;
+        self.owe_first(now);
     }
 
     /// The transport took `count` of the pending bytes. How many of them were the stream's.
     pub(crate) fn took(&mut self, count: usize, now: Time) -> u64 {
+        self.resumed |= now.since(self.progress) >= STALL;
         self.progress = now;
+        self.taken_since += count as u64;
+        if self.taken_since >= u64::from(STEP) {
+            self.proven |= self.resumed;
+            self.stepped = now;
+            self.taken_since = 0;
+            self.resumed = false;
+        }
         let own = count.min(self.own.len() - self.taken);
         self.taken += own;
         if self.taken == self.own.len() {

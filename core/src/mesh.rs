@@ -5,10 +5,14 @@
 //! (Chandra and Toueg, "Unreliable failure detectors", 1996): completeness, because a silent
 //! link is dropped; accuracy, as long as a peer's bytes arrive within the suspicion time.
 
-use crate::config::{Config, Limits, SETTLED, STALL, Times};
+mod contest;
+mod dial;
+mod send;
+
+use crate::config::{Config, LATE, Limits, SETTLED, Times};
 use crate::frame::TooLong;
 use crate::link::{Link, Role};
-use crate::machine::{Action, Conn, Dialled, Loss, Misuse, Place};
+use crate::machine::{Action, Conn, Loss, Misuse, Remote};
 use crate::news::{News, Why};
 use crate::rng::Rng;
 use crate::slots::Owner;
@@ -17,12 +21,11 @@ use crate::time::{Span, Time};
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire::{self, Line};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// The layer above: what it is told.
 pub(crate) trait Above {
-    /// `peer` broadcast `text`, which is UTF-8 and not empty. False if there is no room for it.
+    /// `peer` broadcast `text`, which is UTF-8 and not empty. False if it was not kept.
     fn deliver(&mut self, turn: &mut Turn, peer: u32, conn: Conn, text: &[u8]) -> bool;
     /// A session with `peer` began.
     fn up(&mut self, turn: &mut Turn, peer: u32);
@@ -37,6 +40,8 @@ struct Peer {
     link: Option<Conn>,
     /// The latest link that named it, by its number: older ones are of its past.
     latest: u64,
+    /// A later link that names it; only while there is a present one.
+    contender: Option<Conn>,
     /// When to dial; none while linked, while dialling, and for ids above our own.
     redial: Option<Time>,
     /// The upper bound of the next pause before a dial.
@@ -56,13 +61,13 @@ pub(crate) struct Mesh {
     made: u64,
     /// By id; the own entry stays empty.
     peers: Vec<Peer>,
-    /// Inbound links that have not said who they are, oldest first: at most `limits.nameless`.
-    nameless: VecDeque<Conn>,
     stream: Stream,
     /// Sessions that have not read all of the stream.
     behind: usize,
     /// Sessions.
     up: usize,
+    /// Sessions with peers that we are the one to dial.
+    dialled_up: u32,
     prefix: Vec<u8>,
     ping: Vec<u8>,
     rng: Rng,
@@ -75,6 +80,7 @@ impl Mesh {
         let peer = |_| Peer {
             link: None,
             latest: 0,
+            contender: None,
             redial: None,
             backoff: config.times.backoff_min,
         };
@@ -86,10 +92,10 @@ impl Mesh {
             links: Vec::new(),
             made: 0,
             peers: (0..config.servers).map(peer).collect(),
-            nameless: VecDeque::new(),
             stream: Stream::default(),
             behind: 0,
             up: 0,
+            dialled_up: 0,
             prefix: wire::msg_prefix(config.id),
             ping: wire::ping(config.id),
             rng: Rng::new(config.seed ^ u64::from(config.id).rotate_left(32)),
@@ -108,13 +114,14 @@ impl Mesh {
         self.up
     }
 
-    pub(crate) fn nameless_count(&self) -> usize {
-        self.nameless.len()
-    }
-
     /// Bytes kept for the peer that is furthest behind.
     pub(crate) const fn lag(&self) -> u64 {
         self.stream.held()
+    }
+
+    /// The place of a link in the order in which links were made.
+    fn number(&self, conn: Conn) -> u64 {
+        self.links[conn.slot()].as_ref().map_or(0, |l| l.number)
     }
 
     fn insert(&mut self, mut link: Link) {
@@ -127,93 +134,22 @@ impl Mesh {
         self.links[slot] = Some(link);
     }
 
-    /// Begins: dials all ids below the own one.
-    pub(crate) fn start(&mut self, turn: &mut Turn) {
-        turn.timers
-            .by(Timer::Heartbeat, turn.now + self.times.heartbeat);
-        for peer in 0..self.id {
-            self.dial(turn, peer);
-        }
-    }
-
-    fn dial(&mut self, turn: &mut Turn, peer: u32) {
-        let conn = turn.slots.take(Owner::Mesh);
-        turn.counters.dials += 1;
-        self.peers[peer as usize].redial = None;
-        self.insert(Link::new(
-            conn,
-            Role::Dialling(peer),
-            turn.now,
-            wire::longest(self.limits.text),
-        ));
-        turn.timers.by(Timer::Dial, turn.now + self.times.dial);
-        turn.act(Action::Dial {
-            conn,
-            to: Place(peer),
-        });
-    }
-
-    /// Plans the next dial of a peer that we are the one to dial.
-    fn redial_later(&mut self, turn: &mut Turn, peer: u32) {
-        if peer >= self.id || self.left {
-            return;
-        }
-        let entry = &mut self.peers[peer as usize];
-        let bound = entry.backoff.as_micros();
-        let pause = Span::from_micros(self.rng.between(bound.div_ceil(2), bound));
-        let doubled = entry.backoff.times(2);
-        entry.backoff = doubled.min(self.times.backoff_max);
-        let at = turn.now + pause;
-        entry.redial = Some(at);
-        turn.timers.by(Timer::Redial, at);
-    }
-
-    /// Takes a link from a stranger, at the cost of the oldest that never spoke.
-    pub(crate) fn handle_accepted(
-        &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
-    ) -> Option<Conn> {
+    /// Takes in a link that was accepted. One whose dialler has left while it waited would be up
+    /// for a moment only: it is refused.
+    pub(crate) fn handle_accepted(&mut self, turn: &mut Turn, remote: Remote) -> Option<Conn> {
         if self.left {
             return None;
         }
-        if self.nameless.len() >= self.limits.nameless {
-            let oldest = self.nameless[0];
-            self.end(turn, above, oldest, Why::Crowded, false);
-        }
         let conn = turn.slots.take(Owner::Mesh);
+        let now = turn.now;
+        turn.gate(Owner::Mesh).admit(now, conn, remote.source);
         let longest = wire::longest(self.limits.text);
-        self.insert(Link::new(conn, Role::Inbound, turn.now, longest));
-        self.nameless.push_back(conn);
+        let mut link = Link::new(conn, Role::Inbound, turn.now, longest);
+        link.gone = remote.gone;
+        self.insert(link);
         turn.timers
             .by(Timer::Greeting, turn.now + self.times.greeting);
         Some(conn)
-    }
-
-    pub(crate) fn handle_dialled(
-        &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
-        conn: Conn,
-        outcome: Dialled,
-    ) -> Result<(), Misuse> {
-        let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
-        let Role::Dialling(peer) = link.role else {
-            return Err(Misuse::WrongState);
-        };
-        match outcome {
-            Dialled::Failed => self.end(turn, above, conn, Why::Refused, true),
-            Dialled::Connected => {
-                link.role = Role::Outbound(peer);
-                link.since = turn.now;
-                link.push(&self.ping, turn.now);
-                link.sending = true;
-                turn.act(Action::Send(conn));
-                turn.timers
-                    .by(Timer::Greeting, turn.now + self.times.greeting);
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn handle_bytes(
@@ -221,23 +157,68 @@ impl Mesh {
         turn: &mut Turn,
         above: &mut impl Above,
         conn: Conn,
-        mut bytes: &[u8],
+        bytes: &[u8],
     ) -> Result<(), Misuse> {
         let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
         if let Role::Dialling(_) = link.role {
             return Err(Misuse::WrongState);
         }
         link.heard = turn.now;
+        match link.role {
+            // Read before the pause was heard of: it waits with the rest.
+            Role::Contender(_) => {
+                link.unprocessed.extend_from_slice(bytes);
+                return Ok(());
+            }
+            Role::Inbound => {
+                let now = turn.now;
+                turn.gate(Owner::Mesh).hear(now, conn);
+            }
+            Role::Dialling(_) | Role::Peer(_) | Role::Outbound(_) => {}
+        }
+        self.handle_lines(turn, above, conn, bytes);
+        // Until a link has named its peer, bytes put nothing off, and end no excuse.
+        if let Some(link) = self.links[conn.slot()].as_mut()
+            && link.peer().is_some()
+        {
+            link.excused_until = None;
+        }
+        Ok(())
+    }
+
+    /// Does what the lines say that `bytes` complete.
+    #[inline]
+    fn handle_lines(
+        &mut self,
+        turn: &mut Turn,
+        above: &mut impl Above,
+        conn: Conn,
+        mut bytes: &[u8],
+    ) {
+        let Some(link) = self.links[conn.slot()].as_mut() else {
+            return;
+        };
+        let (mut unnamed, gone) = (link.role == Role::Inbound, link.gone);
         let mut framer = core::mem::take(&mut link.framer);
         // Nearly always all of it is UTF-8; then no line that lies in it needs a look of its own.
         let clean = core::str::from_utf8(bytes).is_ok();
         let outcome = loop {
             let within = clean && framer.is_empty();
             match framer.next(&mut bytes) {
-                Ok(Some(line)) => match self.handle_line(turn, above, conn, line, within) {
-                    Ok(()) => framer.done(),
-                    Err(why) => break Err(why),
-                },
+                Ok(Some(line)) => {
+                    if unnamed
+                        && !(gone && line.starts_with(b"ping "))
+                        && core::mem::take(&mut unnamed)
+                        && let Some(peer) = self.contends(conn, line)
+                    {
+                        let unprocessed = [line, b"\n", bytes].concat();
+                        return self.contend(turn, above, conn, peer, unprocessed);
+                    }
+                    match self.handle_line(turn, above, conn, line, within) {
+                        Ok(()) => framer.done(),
+                        Err(why) => break Err(why),
+                    }
+                }
                 Ok(None) => break Ok(()),
                 Err(TooLong) => break Err(Why::TooLong),
             }
@@ -250,7 +231,6 @@ impl Mesh {
             }
             Err(why) => self.end(turn, above, conn, why, false),
         }
-        Ok(())
     }
 
     /// One line; `clean` says that it is known to be UTF-8.
@@ -262,7 +242,6 @@ impl Mesh {
         line: &[u8],
         clean: bool,
     ) -> Result<(), Why> {
-        // The log was full one line ago, and every link was closed.
         let Some(link) = self.links[conn.slot()].as_mut() else {
             return Ok(());
         };
@@ -294,8 +273,10 @@ impl Mesh {
                 return Err(Why::OtherId);
             }
             Role::Inbound if sender < self.id => return Err(Why::ShouldNotDial),
+            // Nobody is there any more to be up: only what it broadcast makes it a session.
+            Role::Inbound if link.gone && matches!(line, Line::Ping(_)) => return Ok(()),
             Role::Inbound | Role::Outbound(_) => self.name(turn, above, conn, sender)?,
-            Role::Peer(_) | Role::Dialling(_) => {}
+            Role::Peer(_) | Role::Dialling(_) | Role::Contender(_) => {}
         }
         match line {
             Line::Msg(_, text) => self.deliver(turn, above, sender, conn, text.as_bytes()),
@@ -317,12 +298,28 @@ impl Mesh {
         if above.deliver(turn, peer, conn, text) {
             turn.counters.deliveries += 1;
         } else {
-            self.leave(turn, above, Why::LogFull);
+            turn.counters.missed += 1;
         }
         Ok(())
     }
 
-    /// The link said who it is: its session begins, and an older one of the same peer ends.
+    /// This server was itself away: nobody could be heard meanwhile, and all of a machine that
+    /// stood still wake at once. Whoever was not excused since it was last heard gets one more
+    /// chance.
+    pub(crate) fn excuse(&mut self, now: Time) {
+        let until = now + self.times.heartbeat;
+        for link in self.links.iter_mut().flatten() {
+            link.excused_until.get_or_insert(until);
+        }
+    }
+
+    /// Whether a gap between two calls means that this server was away.
+    pub(crate) fn was_away(&self, gap: Span) -> bool {
+        gap > self.times.heartbeat + LATE
+    }
+
+    /// The link said who it is: its session begins, unless it is older than one that its peer has
+    /// had since.
     ///
     /// Which is older is a matter of which was made first, not of which was read first: else what
     /// waits unread in the link of an earlier life would come after the present life's messages.
@@ -333,32 +330,29 @@ impl Mesh {
         conn: Conn,
         peer: u32,
     ) -> Result<(), Why> {
-        let number = self.links[conn.slot()]
-            .as_ref()
-            .map_or(0, |link| link.number);
+        turn.gate(Owner::Mesh).remove(conn, false);
+        let number = self.number(conn);
         let known = &mut self.peers[peer as usize];
         if number < known.latest {
             return Err(Why::Replaced);
         }
+        // A link that names a peer which is up is a contender, and not named before that link ends.
+        debug_assert!(known.link.is_none() && known.contender.is_none());
         known.latest = number;
-        if let Some(present) = known.link {
-            self.end(turn, above, present, Why::Replaced, false);
-        }
-        self.nameless.retain(|&c| c != conn);
         let end = self.stream.end();
         if let Some(link) = self.links[conn.slot()].as_mut() {
             // The dialler spoke first; this is what it waits for.
             if link.role == Role::Inbound {
                 link.push(&self.ping, turn.now);
-                link.sending = true;
                 turn.act(Action::Send(conn));
             }
             link.name(peer, turn.now, end);
+            let suspected_at = link.suspected_at(self.times.suspicion);
+            turn.timers.by(Timer::Silence, suspected_at);
         }
         self.peers[peer as usize].link = Some(conn);
         self.up += 1;
-        turn.timers
-            .by(Timer::Silence, turn.now + self.times.suspicion);
+        self.dialled_up += u32::from(peer < self.id);
         turn.counters.ups += 1;
         turn.tell(News::Up { peer, conn });
         above.up(turn, peer);
@@ -392,13 +386,16 @@ impl Mesh {
         match link.role {
             Role::Peer(peer) => {
                 self.up -= 1;
+                self.dialled_up -= u32::from(peer < self.id);
                 if link.cursor < self.stream.end() {
                     self.behind -= 1;
                     self.trim();
                 }
                 let entry = &mut self.peers[peer as usize];
                 entry.link = None;
-                if turn.now.since(link.since) >= SETTLED {
+                let contender = entry.contender.take();
+                let settled = turn.now.since(link.since) >= SETTLED;
+                if settled {
                     entry.backoff = self.times.backoff_min;
                 }
                 turn.tell(News::Down {
@@ -408,17 +405,33 @@ impl Mesh {
                     silence: turn.now.since(link.heard),
                 });
                 above.down(turn, peer);
-                self.redial_later(turn, peer);
+                self.redial_later(turn, peer, !settled);
+                match contender {
+                    Some(contender) if self.left => {
+                        self.end(turn, above, contender, why, false);
+                    }
+                    Some(contender) => self.promote(turn, above, contender),
+                    None => {}
+                }
             }
             Role::Dialling(peer) | Role::Outbound(peer) => {
                 turn.tell(News::Closed { conn, why });
-                self.redial_later(turn, peer);
+                self.redial_later(turn, peer, false);
             }
-            Role::Inbound => {
-                self.nameless.retain(|&c| c != conn);
+            Role::Contender(peer) => {
+                let known = &mut self.peers[peer as usize].contender;
+                if *known == Some(conn) {
+                    *known = None;
+                }
                 turn.tell(News::Closed { conn, why });
             }
+            Role::Inbound => turn.tell(News::Closed { conn, why }),
         }
+    }
+
+    /// Ends a link that has not said who it is, to make room.
+    pub(crate) fn crowd_out(&mut self, turn: &mut Turn, above: &mut impl Above, conn: Conn) {
+        self.end(turn, above, conn, Why::Crowded, false);
     }
 
     /// Ends every link for which `which` gives a reason.
@@ -437,101 +450,12 @@ impl Mesh {
         }
     }
 
-    /// Sends `text` to every peer that is up.
-    pub(crate) fn broadcast(&mut self, turn: &mut Turn, above: &mut impl Above, text: &[u8]) {
-        if self.up == 0 {
-            return;
-        }
-        let start = self.stream.end();
-        self.stream.append(&self.prefix);
-        self.stream.append(text);
-        self.stream.append(b"\n");
-        if self.behind != self.up {
-            self.behind = self.up;
-            for link in self.links.iter_mut().flatten() {
-                if link.peer().is_some() && link.cursor == start && !link.sending {
-                    link.sending = true;
-                    link.progress = turn.now;
-                    turn.act(Action::Send(link.conn));
-                }
-            }
-        }
-        let lag = self.limits.lag as u64;
-        if self.stream.held() > lag {
-            self.end_where(turn, above, |mesh, link| {
-                let behind = link.peer().is_some() && mesh.stream.end() - link.cursor > lag;
-                behind.then_some(Why::FellBehind)
-            });
-        }
-    }
-
-    pub(crate) fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
-        self.links[conn.slot()]
-            .as_ref()
-            .map_or(&[], |link| link.pending(skip, &self.stream))
-    }
-
-    pub(crate) fn handle_sent(
-        &mut self,
-        turn: &mut Turn,
-        conn: Conn,
-        count: usize,
-    ) -> Result<(), Misuse> {
-        let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
-        if count as u64 > link.owed(&self.stream) {
-            return Err(Misuse::TooMuch);
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        let streamed = link.took(count, turn.now);
-        link.sending = link.owed(&self.stream) > 0;
-        if streamed > 0 {
-            let (from, to) = (link.cursor - streamed, link.cursor);
-            self.behind -= usize::from(to == self.stream.end());
-            // Only at its end can a block have become free, or when nobody is behind any more.
-            // Looking after each link would be quadratic.
-            if self.behind == 0 || self.stream.block_ends(from, to) {
-                self.trim();
-            }
-        }
-        Ok(())
-    }
-
-    /// Frees what every session has read.
-    fn trim(&mut self) {
-        let end = self.stream.end();
-        let least = match self.behind {
-            0 => end,
-            _ => (self.links.iter().flatten())
-                .filter(|link| link.peer().is_some())
-                .map(|link| link.cursor)
-                .min()
-                .unwrap_or(end),
-        };
-        self.stream.trim(least);
-    }
-
-    /// Until when those that broadcast are to wait for a peer that lags behind but goes on
-    /// reading. One that takes nothing for [`STALL`] holds up nobody.
-    pub(crate) fn congested(&self, now: Time) -> Option<Time> {
-        if self.stream.held() <= self.limits.high_water as u64 {
-            return None;
-        }
-        (self.links.iter().flatten())
-            .filter(|link| link.peer().is_some())
-            .filter(|link| self.stream.end() - link.cursor > self.limits.high_water as u64)
-            .map(|link| link.progress + STALL)
-            .filter(|&until| until > now)
-            .max()
-    }
-
     pub(crate) fn handle_timeout(&mut self, turn: &mut Turn, above: &mut impl Above) {
         let now = turn.now;
         if turn.timers.fired(Timer::Silence, now) {
             let suspicion = self.times.suspicion;
             self.end_where(turn, above, |_, link| {
-                let silent = link.peer().is_some() && link.heard + suspicion <= now;
+                let silent = link.peer().is_some() && link.suspected_at(suspicion) <= now;
                 silent.then_some(Why::Silent)
             });
             self.watch_silence(turn);
@@ -540,12 +464,15 @@ impl Mesh {
             let greeting = self.times.greeting;
             let waits = |link: &Link| matches!(link.role, Role::Inbound | Role::Outbound(_));
             self.end_where(turn, above, |_, link| {
-                let late = waits(link) && link.since + greeting <= now;
+                let late = waits(link) && link.greets_by(greeting) <= now;
                 late.then_some(Why::NoGreeting)
             });
             let next = self.links.iter().flatten().filter(|l| waits(l));
-            let next = next.map(|l| l.since + greeting).min();
+            let next = next.map(|l| l.greets_by(greeting)).min();
             turn.timers.set(Timer::Greeting, next);
+        }
+        if turn.timers.fired(Timer::Contest, now) {
+            self.decide(turn, above);
         }
         if turn.timers.fired(Timer::Dial, now) {
             let dial = self.times.dial;
@@ -572,7 +499,6 @@ impl Mesh {
                 // Bytes that are still owed are a sign of life themselves, once they get through.
                 if link.peer().is_some() && link.owed(&self.stream) == 0 {
                     link.push(&self.ping, now);
-                    link.sending = true;
                     turn.act(Action::Send(link.conn));
                 }
             }
@@ -584,7 +510,7 @@ impl Mesh {
     /// Sets the timer to the first moment at which a peer could be suspected.
     fn watch_silence(&self, turn: &mut Turn) {
         let sessions = self.links.iter().flatten().filter(|l| l.peer().is_some());
-        let next = sessions.map(|l| l.heard + self.times.suspicion).min();
+        let next = sessions.map(|l| l.suspected_at(self.times.suspicion)).min();
         turn.timers.set(Timer::Silence, next);
     }
 

@@ -55,13 +55,17 @@ pub enum News {
         /// Where.
         door: Door,
     },
-    /// The log reached its limit of `bytes`. The server left the grid if a peer's message did
-    /// not fit.
+    /// The log reached its limit of `bytes`: what is new is refused.
     LogFull {
         /// The limit.
         bytes: u64,
-        /// Whether it left the grid.
-        left: bool,
+    },
+    /// Messages of a peer were not kept.
+    Gap {
+        /// Whose.
+        peer: u32,
+        /// How many there were since the last such event.
+        count: u64,
     },
     /// The server ends in good order.
     Ending,
@@ -105,15 +109,21 @@ pub enum Why {
     ShouldNotDial,
     /// A line of no known kind came before any identity.
     NoIdentity,
-    /// The log is full.
-    LogFull,
+    /// Its peer is up on another link, and is heard there.
+    Contested,
+    /// A web browser or another HTTP client came to the masters' door.
+    Http,
+    /// Every place for a master was taken.
+    Full,
+    /// An idle master gave its place to a newcomer.
+    Idle,
     /// The server ends.
     Ending,
 }
 
 impl Why {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Finished,
         Self::Broken,
         Self::Silent,
@@ -131,7 +141,10 @@ impl Why {
         Self::OtherId,
         Self::ShouldNotDial,
         Self::NoIdentity,
-        Self::LogFull,
+        Self::Contested,
+        Self::Http,
+        Self::Full,
+        Self::Idle,
         Self::Ending,
     ];
 
@@ -156,7 +169,10 @@ impl Why {
             Self::OtherId => "other_id",
             Self::ShouldNotDial => "should_not_dial",
             Self::NoIdentity => "no_identity",
-            Self::LogFull => "log_full",
+            Self::Contested => "contested",
+            Self::Http => "http",
+            Self::Full => "full",
+            Self::Idle => "idle",
             Self::Ending => "ending",
         }
     }
@@ -172,7 +188,9 @@ impl Why {
             | Self::OwnId
             | Self::OtherId
             | Self::ShouldNotDial
-            | Self::NoIdentity => true,
+            | Self::NoIdentity
+            | Self::Contested
+            | Self::Http => true,
             Self::Finished
             | Self::Broken
             | Self::Silent
@@ -182,7 +200,8 @@ impl Why {
             | Self::DialTimeout
             | Self::Crowded
             | Self::FellBehind
-            | Self::LogFull
+            | Self::Full
+            | Self::Idle
             | Self::Ending => false,
         }
     }
@@ -208,11 +227,17 @@ impl fmt::Display for Why {
             Self::OtherId => "an id that is not this link's",
             Self::ShouldNotDial => "an id that ought not to dial us",
             Self::NoIdentity => "no identity",
-            Self::LogFull => "the log is full",
+            Self::Contested => "its peer is up on another link",
+            Self::Http => "an HTTP request: this is no web server",
+            Self::Full => "a master was refused: the limit of masters is reached",
+            Self::Idle => "an idle master gave way to a newcomer",
             Self::Ending => "the server ends",
         })
     }
 }
+
+/// The reasons that show a limit at work.
+const LIMITS: [Why; 4] = [Why::FellBehind, Why::Crowded, Why::Full, Why::Idle];
 
 impl Notice for News {
     fn level(&self) -> Level {
@@ -226,7 +251,7 @@ impl Notice for News {
                 // There was no connection. An absent peer is dialled many times a second.
                 if *why == Why::Refused || *why == Why::DialTimeout {
                     Level::Debug
-                } else if why.is_fault() || *why == Why::FellBehind || *why == Why::Crowded {
+                } else if why.is_fault() || LIMITS.contains(why) {
                     Level::Warn
                 } else {
                     Level::Info
@@ -234,7 +259,7 @@ impl Notice for News {
             }
             Self::Delivered { .. } => Level::Debug,
             Self::Skipped { .. } => Level::Info,
-            Self::Starved { .. } | Self::LogFull { .. } => Level::Warn,
+            Self::Starved { .. } | Self::LogFull { .. } | Self::Gap { .. } => Level::Warn,
         }
     }
 }
@@ -268,11 +293,14 @@ impl fmt::Display for News {
                 "no resources to accept a connection at door {}: trying again in a while",
                 door.0
             ),
-            Self::LogFull { bytes, left: false } => {
-                write!(f, "the log is full ({bytes} bytes): broadcasts are refused")
+            Self::LogFull { bytes } => {
+                write!(f, "the log is full ({bytes} bytes): what is new is refused")
             }
-            Self::LogFull { bytes, left: true } => {
-                write!(f, "the log is full ({bytes} bytes): leaving the grid")
+            Self::Gap { peer, count } => {
+                write!(
+                    f,
+                    "{count} messages of peer {peer} were not kept: the log is full"
+                )
             }
             Self::Ending => f.write_str("ending in good order"),
         }

@@ -1,18 +1,17 @@
 //! The chat server: a log and its masters on top of a mesh, in front of a driver.
 
-use crate::command::{self, Command};
-use crate::config::{Config, ConfigError, EPISODE, Limits, SHUTDOWN, STARVED};
+use crate::chat::Chat;
+use crate::command::{self, Bad, Command};
+use crate::config::{Config, ConfigError, Limits, SHUTDOWN};
 use crate::counters::{Counters, Gauges};
-use crate::desk::Desk;
 use crate::frame::TooLong;
-use crate::log::Log;
 use crate::machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Remote, Timeout,
 };
-use crate::mesh::{Above, Mesh};
+use crate::mesh::Mesh;
 use crate::news::{News, Why};
 use crate::slots::{Owner, Slots};
-use crate::time::{Span, Time};
+use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire;
@@ -35,7 +34,6 @@ pub struct ChatServer {
     turn: Turn,
     mesh: Mesh,
     chat: Chat,
-    doors: [DoorState; 2],
     phase: Phase,
     started: bool,
 }
@@ -48,80 +46,6 @@ enum Phase {
     Halted,
 }
 
-#[derive(Clone, Debug, Default, Hash)]
-struct DoorState {
-    /// When the present second of accepts began, and how many it had.
-    window: Time,
-    accepts: u32,
-    /// Until when it is shut.
-    shut: Option<Time>,
-    /// When an accept last failed for want of a resource.
-    starved: Option<Time>,
-}
-
-/// The log and those who read it: what lies above the mesh.
-#[derive(Clone, Debug, Hash)]
-struct Chat {
-    log: Log,
-    limit: u64,
-    /// Whether it was told that the log is full.
-    full: bool,
-    desk: Desk,
-}
-
-impl Chat {
-    /// Appends one text and tells who watches; false if the log is full.
-    fn record(&mut self, turn: &mut Turn, sender: u32, conn: Option<Conn>, text: &[u8]) -> bool {
-        if self.log.len_with(text) > self.limit {
-            let left = conn.is_some();
-            if left || !self.full {
-                let bytes = self.limit;
-                turn.tell(News::LogFull { bytes, left });
-            }
-            self.full = true;
-            return false;
-        }
-        self.log.append(text);
-        if turn.observe
-            && let Ok(text) = core::str::from_utf8(text)
-        {
-            turn.tell(News::Delivered {
-                sender,
-                conn,
-                text: text.into(),
-            });
-        }
-        if self.desk.watched() {
-            let mut head = b"delivered ".to_vec();
-            wire::push_id(&mut head, sender);
-            head.push(b' ');
-            self.desk.tell(turn, &[&head, text, b"\n"]);
-        }
-        true
-    }
-
-    fn tell_peer(&mut self, turn: &mut Turn, word: &[u8], peer: u32) {
-        let mut line = word.to_vec();
-        wire::push_id(&mut line, peer);
-        line.push(b'\n');
-        self.desk.tell(turn, &[&line]);
-    }
-}
-
-impl Above for Chat {
-    fn deliver(&mut self, turn: &mut Turn, peer: u32, conn: Conn, text: &[u8]) -> bool {
-        self.record(turn, peer, Some(conn), text)
-    }
-
-    fn up(&mut self, turn: &mut Turn, peer: u32) {
-        self.tell_peer(turn, b"up ", peer);
-    }
-
-    fn down(&mut self, turn: &mut Turn, peer: u32) {
-        self.tell_peer(turn, b"down ", peer);
-    }
-}
-
 impl ChatServer {
     /// Makes a server that has done nothing yet.
     ///
@@ -131,19 +55,10 @@ impl ChatServer {
         config.check()?;
         Ok(Self {
             id: config.id,
-            turn: Turn {
-                observe: config.observe,
-                ..Turn::default()
-            },
+            turn: Turn::new(&config),
             mesh: Mesh::new(&config),
-            chat: Chat {
-                log: Log::default(),
-                limit: config.limits.log,
-                full: false,
-                desk: Desk::new(&config.limits),
-            },
+            chat: Chat::new(&config.limits),
             limits: config.limits,
-            doors: [DoorState::default(), DoorState::default()],
             phase: Phase::Running,
             started: false,
         })
@@ -166,7 +81,7 @@ impl ChatServer {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             peers: self.mesh.up_count(),
-            nameless: self.mesh.nameless_count(),
+            nameless: self.turn.gates()[0].newcomers(),
             masters: self.chat.desk.count(),
             log_texts: self.chat.log.count(),
             log_bytes: self.chat.log.len(),
@@ -194,15 +109,22 @@ impl ChatServer {
         out
     }
 
+    /// Takes in the moment of a call. Every call comes within a heartbeat of the one before,
+    /// unless this process did not run.
     fn enter(&mut self, now: Time) {
+        let gap = now.since(self.turn.now);
         self.turn.now = self.turn.now.max(now);
+        if self.started && self.mesh.was_away(gap) {
+            self.mesh.excuse(now);
+        }
     }
 
     fn owner(&self, conn: Conn) -> Result<Owner, Misuse> {
         self.turn.slots.owner(conn)
     }
 
-    /// Does what a master says until a reply that it owes reading stops it.
+    /// Does what a master says until a reply that it owes reading stops it, or until it has to
+    /// wait for a place.
     fn master_bytes(&mut self, conn: Conn, mut bytes: &[u8]) {
         let Some(master) = self.chat.desk.get_mut(conn) else {
             return;
@@ -223,22 +145,41 @@ impl ChatServer {
                 }
                 break;
             }
-            match framer.next(&mut bytes) {
-                Ok(Some(line)) => {
-                    spoke |= self.command(conn, line);
-                    framer.done();
-                    let gone = self.chat.desk.at(conn.slot()).is_none();
-                    if gone || self.phase == Phase::Halted {
-                        return;
-                    }
-                }
+            let line = match framer.next(&mut bytes) {
+                Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(TooLong) => {
                     let most = command::longest(self.limits.text);
                     let reason = format!("a line longer than {most} bytes");
                     self.refuse(conn, &reason);
                     skipping = !framer.skip(&mut bytes);
+                    continue;
                 }
+            };
+            match command::parse(line, self.limits.text) {
+                Ok(command) => {
+                    if !self.chat.desk.place(&mut self.turn, conn) {
+                        let held = [line, b"\n", bytes].concat();
+                        framer.done();
+                        if let Some(master) = self.chat.desk.get_mut(conn)
+                            && master.waits_for_place()
+                        {
+                            master.held = held;
+                        }
+                        break;
+                    }
+                    spoke |= self.command(conn, command);
+                }
+                Err(Bad::Http) => {
+                    let desk = &mut self.chat.desk;
+                    desk.end(&mut self.turn, conn, Why::Http, false);
+                }
+                Err(Bad::Line(reason)) => self.refuse(conn, &reason),
+            }
+            framer.done();
+            let gone = self.chat.desk.at(conn.slot()).is_none();
+            if gone || self.phase == Phase::Halted {
+                return;
             }
         }
         let congested = spoke && self.mesh.congested(self.turn.now).is_some();
@@ -260,18 +201,8 @@ impl ChatServer {
     }
 
     /// Does one command; true if it was a broadcast.
-    fn command(&mut self, conn: Conn, line: &[u8]) -> bool {
-        let command = match command::parse(line, self.limits.text) {
-            Ok(command) => command,
-            Err(reason) => {
-                self.refuse(conn, &reason);
-                return false;
-            }
-        };
+    fn command(&mut self, conn: Conn, command: Command<'_>) -> bool {
         let (turn, desk) = (&mut self.turn, &mut self.chat.desk);
-        if let Some(master) = desk.get_mut(conn) {
-            master.valid = true;
-        }
         match command {
             Command::Get => {
                 desk.owe(turn, conn, b"messages ");
@@ -302,6 +233,7 @@ impl ChatServer {
             }
             Command::Watch => desk.watch(conn),
             Command::Crash => {
+                self.chat.announce_gaps(turn);
                 // What happened before is told of; nothing of it is sent any more.
                 turn.actions.retain(|a| matches!(a, Action::Notice(_)));
                 turn.timers.clear();
@@ -319,27 +251,46 @@ impl ChatServer {
             Phase::Halted => return,
             Phase::Ending => {
                 if !self.mesh.owes() && self.chat.desk.owed() == 0 {
-                    self.halt();
+                    // Who watches is owed this as well.
+                    self.chat.announce_gaps(&mut self.turn);
+                    if self.chat.desk.owed() == 0 {
+                        self.halt(Halt::Done);
+                    }
                 }
                 return;
             }
             Phase::Running => {}
         }
-        if self.chat.desk.waiting == 0 {
-            return;
+        if !self.chat.desk.waiting.is_empty() {
+            self.settle_masters();
         }
+        // What one of them had sent before may have been a `crash`.
+        if self.phase == Phase::Running {
+            self.turn.settle_gates();
+        }
+    }
+
+    fn settle_masters(&mut self) {
+        let mut until = self.mesh.congested(self.turn.now);
         let mut waits = false;
-        for slot in 0..self.chat.desk.slots() {
-            let until = self.mesh.congested(self.turn.now);
-            let Some(master) = self.chat.desk.at(slot).filter(|m| m.paused) else {
+        let mut next = 0;
+        while let Some(&conn) = self.chat.desk.waiting.get(next) {
+            next += 1;
+            let master = self.chat.desk.at(conn.slot());
+            let Some(master) = master.filter(|m| m.conn == conn && m.paused) else {
                 continue;
             };
-            let (conn, congesting) = (master.conn, master.congesting);
-            if congesting && until.is_some() {
+            if master.is_dismissed() {
+                continue;
+            }
+            if master.congesting && until.is_some() {
                 waits = true;
                 continue;
             }
-            if master.owed() > self.limits.replies as u64 / 2 {
+            if !self.chat.desk.has_read(conn) {
+                continue;
+            }
+            if master.waits_for_place() && !self.chat.desk.place(&mut self.turn, conn) {
                 continue;
             }
             if let Some(master) = self.chat.desk.get_mut(conn) {
@@ -350,29 +301,29 @@ impl ChatServer {
             if self.phase == Phase::Halted {
                 return;
             }
+            until = self.mesh.congested(self.turn.now);
             let stuffed = self.chat.desk.stuffed(conn);
             if let Some(master) = self.chat.desk.get_mut(conn) {
                 if master.congesting {
                     waits = true;
+                } else if master.is_dismissed() || master.waits_for_place() {
                 } else if master.finished && master.held.is_empty() && master.owed() == 0 {
-                    self.chat
-                        .desk
-                        .end(&mut self.turn, conn, Why::Finished, false);
+                    let desk = &mut self.chat.desk;
+                    desk.end(&mut self.turn, conn, Why::Finished, false);
                 } else if !stuffed && !master.finished {
                     self.chat.desk.resume(&mut self.turn, conn);
                 }
             }
         }
-        let until = match waits {
-            true => self.mesh.congested(self.turn.now),
-            false => None,
-        };
+        self.chat.desk.forget_resumed();
+        let until = until.filter(|_| waits);
         self.turn.timers.set(Timer::Stall, until);
     }
 
     /// The end in good order: everything is closed.
-    fn halt(&mut self) {
+    fn halt(&mut self, how: Halt) {
         let (turn, chat) = (&mut self.turn, &mut self.chat);
+        chat.announce_gaps(turn);
         self.mesh.leave(turn, chat, Why::Ending);
         for slot in 0..chat.desk.slots() {
             if let Some(master) = chat.desk.at(slot) {
@@ -381,30 +332,26 @@ impl ChatServer {
             }
         }
         turn.timers.clear();
-        turn.act(Action::Halt(Halt::Done));
+        turn.act(Action::Halt(how));
         self.phase = Phase::Halted;
     }
+}
 
-    /// Keeps a door shut until `until` at least.
-    fn shut(&mut self, door: Door, until: Time) {
-        let state = &mut self.doors[usize::from(door.0)];
-        if state.shut.is_none() {
-            self.turn.act(Action::Shut(door));
-        }
-        state.shut = Some(state.shut.map_or(until, |t| t.max(until)));
-        self.turn.timers.by(Timer::Door, until);
-    }
+/// The timers that may end a connection which was silent: a driver reads from all before.
+const JUDGING: [Timer; 5] = [
+    Timer::Silence,
+    Timer::Greeting,
+    Timer::Evict,
+    Timer::Contest,
+    Timer::Place,
+];
 
-    fn open_doors(&mut self) {
-        let now = self.turn.now;
-        for (number, state) in (0..).zip(&mut self.doors) {
-            if state.shut.is_some_and(|until| until <= now) {
-                state.shut = None;
-                self.turn.act(Action::Open(Door(number)));
-            }
-        }
-        let next = self.doors.iter().filter_map(|state| state.shut).min();
-        self.turn.timers.set(Timer::Door, next);
+/// Who takes what is accepted at a door.
+const fn owner_behind(door: Door) -> Option<Owner> {
+    match door {
+        LINKS => Some(Owner::Mesh),
+        MASTERS => Some(Owner::Desk),
+        Door(_) => None,
     }
 }
 
@@ -420,56 +367,41 @@ impl Machine for ChatServer {
         self.mesh.start(&mut self.turn);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
         self.enter(now);
-        if self.phase != Phase::Running {
-            return Err(Refused);
-        }
-        let second = Span::from_millis(1000);
-        let state = self.doors.get_mut(usize::from(door.0)).ok_or(Refused)?;
-        if self.turn.now.since(state.window) >= second {
-            state.window = self.turn.now;
-            state.accepts = 0;
-        }
-        state.accepts += 1;
-        if state.accepts >= self.limits.accepts {
-            let until = state.window + second;
-            self.shut(door, until);
-        }
+        let owner = owner_behind(door).ok_or(Refused)?;
         let turn = &mut self.turn;
-        let conn = if door == LINKS {
-            self.mesh.handle_accepted(turn, &mut self.chat)
-        } else {
-            self.chat.desk.handle_accepted(turn)
+        let conn = match owner {
+            _ if self.phase != Phase::Running || !turn.gate(owner).has_room() => None,
+            Owner::Mesh => self.mesh.handle_accepted(turn, remote),
+            Owner::Desk => Some(self.chat.desk.handle_accepted(turn, remote)),
         };
         match conn {
-            Some(conn) => {
-                turn.counters.accepted += 1;
-                Ok(conn)
-            }
-            None => {
-                turn.counters.refused += 1;
-                Err(Refused)
-            }
+            Some(_) => turn.counters.accepted += 1,
+            None => turn.counters.refused += 1,
         }
+        if self.phase == Phase::Running {
+            turn.settle_gates();
+        }
+        conn.ok_or(Refused)
     }
 
     fn handle_starved(&mut self, now: Time, door: Door) {
         self.enter(now);
-        let now = self.turn.now;
-        let Some(state) = self.doors.get_mut(usize::from(door.0)) else {
+        let Some(owner) = owner_behind(door) else {
             return;
         };
         if self.phase != Phase::Running {
             return;
         }
-        self.turn.counters.starved += 1;
-        let again = state.starved.is_some_and(|t| now.since(t) < EPISODE);
-        state.starved = Some(now);
-        if !again {
-            self.turn.tell(News::Starved { door });
+        let turn = &mut self.turn;
+        turn.counters.starved += 1;
+        let now = turn.now;
+        let told = turn.gate(owner).starve(now);
+        if let Some(news) = told {
+            turn.tell(news);
         }
-        self.shut(door, now + STARVED);
+        turn.settle_gates();
     }
 
     fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
@@ -491,9 +423,11 @@ impl Machine for ChatServer {
             }
             Owner::Desk => match self.chat.desk.get_mut(conn) {
                 Some(master) if master.finished => return Err(Misuse::WrongState),
+                Some(master) if master.is_dismissed() => {}
                 // Read before the pause was heard of: it waits with the rest.
                 Some(master) if !master.held.is_empty() => master.held.extend_from_slice(bytes),
                 Some(_) | None => {
+                    self.chat.desk.hear(&mut self.turn, conn);
                     if self.phase == Phase::Running {
                         self.master_bytes(conn, bytes);
                     }
@@ -547,13 +481,30 @@ impl Machine for ChatServer {
         }
         let now = self.turn.now;
         self.mesh.handle_timeout(&mut self.turn, &mut self.chat);
-        if self.turn.timers.fired(Timer::Door, now) && self.phase == Phase::Running {
-            self.open_doors();
+        let turn = &mut self.turn;
+        if turn.timers.fired(Timer::Evict, now) {
+            for owner in [Owner::Mesh, Owner::Desk] {
+                for conn in turn.gate(owner).evict(now) {
+                    match owner {
+                        Owner::Mesh => self.mesh.crowd_out(turn, &mut self.chat, conn),
+                        Owner::Desk => self.chat.desk.end(turn, conn, Why::Crowded, false),
+                    }
+                }
+            }
         }
-        if self.turn.timers.fired(Timer::Shutdown, now) {
-            self.halt();
+        if turn.timers.fired(Timer::Place, now) {
+            self.chat.desk.handle_place_timeout(turn);
+        }
+        if turn.timers.fired(Timer::Gap, now) {
+            self.chat.announce_gaps(turn);
+        }
+        if turn.timers.fired(Timer::Shutdown, now) {
+            self.halt(Halt::Unfinished);
         }
         self.turn.timers.fired(Timer::Stall, now);
+        if self.turn.timers.fired(Timer::Door, now) {
+            self.turn.touch_gates();
+        }
         self.settle();
     }
 
@@ -565,16 +516,12 @@ impl Machine for ChatServer {
         self.phase = Phase::Ending;
         let (turn, chat) = (&mut self.turn, &mut self.chat);
         turn.tell(News::Ending);
-        for door in [LINKS, MASTERS] {
-            turn.act(Action::Shut(door));
+        for owner in [Owner::Mesh, Owner::Desk] {
+            turn.gate(owner).close();
         }
+        turn.settle_gates();
         self.mesh.retire(turn, chat);
-        for slot in 0..chat.desk.slots() {
-            if let Some(master) = chat.desk.at(slot) {
-                let conn = master.conn;
-                chat.desk.pause(turn, conn);
-            }
-        }
+        chat.desk.retire(turn);
         turn.timers.by(Timer::Shutdown, turn.now + SHUTDOWN);
         self.settle();
     }
@@ -597,8 +544,7 @@ impl Machine for ChatServer {
 
     fn poll_timeout(&self) -> Option<Timeout> {
         let timers = &self.turn.timers;
-        let judges = [Timer::Silence, Timer::Greeting];
-        let judges_at = judges.into_iter().filter_map(|t| timers.at(t)).min();
+        let judges_at = timers.first(&JUDGING);
         if !self.turn.actions.is_empty() {
             return Some(Timeout {
                 at: self.turn.now,

@@ -26,10 +26,18 @@ pub(crate) enum Timer {
     Stall,
     /// A shutdown takes too long.
     Shutdown,
+    /// A newcomer may be closed to make room for the next.
+    Evict,
+    /// A link that names a peer which is up elsewhere is to be decided on.
+    Contest,
+    /// A newcomer has waited for a place for too long.
+    Place,
+    /// Messages that were not kept are to be announced.
+    Gap,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Heartbeat,
         Self::Silence,
         Self::Greeting,
@@ -38,6 +46,10 @@ impl Timer {
         Self::Door,
         Self::Stall,
         Self::Shutdown,
+        Self::Evict,
+        Self::Contest,
+        Self::Place,
+        Self::Gap,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -50,43 +62,58 @@ impl Timer {
             Self::Door => "door",
             Self::Stall => "stall",
             Self::Shutdown => "shutdown",
+            Self::Evict => "evict",
+            Self::Contest => "contest",
+            Self::Place => "place",
+            Self::Gap => "gap",
         }
     }
 }
 
-#[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Timers([Option<Time>; Timer::ALL.len()]);
+/// The moment of a timer that is not set: the minimum of all is asked for after every call, and
+/// needs no other case so.
+const UNSET: Time = Time::from_micros(u64::MAX);
+
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Timers([Time; Timer::ALL.len()]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([UNSET; Timer::ALL.len()])
+    }
+}
 
 impl Timers {
-    pub(crate) const fn at(&self, timer: Timer) -> Option<Time> {
-        self.0[timer as usize]
-    }
-
-    pub(crate) const fn set(&mut self, timer: Timer, at: Option<Time>) {
-        self.0[timer as usize] = at;
+    pub(crate) fn set(&mut self, timer: Timer, at: Option<Time>) {
+        self.0[timer as usize] = at.unwrap_or(UNSET);
     }
 
     /// Sets the timer to `at` unless it is due before.
     pub(crate) fn by(&mut self, timer: Timer, at: Time) {
         let slot = &mut self.0[timer as usize];
-        *slot = Some(slot.map_or(at, |t| t.min(at)));
+        *slot = at.min(*slot);
     }
 
     /// Whether the timer is due; a due timer is cleared.
     pub(crate) fn fired(&mut self, timer: Timer, now: Time) -> bool {
-        let due = self.at(timer).is_some_and(|at| at <= now);
+        let due = self.0[timer as usize] <= now;
         if due {
             self.set(timer, None);
         }
         due
     }
 
-    /// The first to be due.
+    /// The first of `timers` to be due.
+    pub(crate) fn first(&self, timers: &[Timer]) -> Option<Time> {
+        let at = timers.iter().map(|&timer| self.0[timer as usize]);
+        at.min().filter(|&at| at < UNSET)
+    }
+
+    /// The first of all to be due.
     pub(crate) fn next(&self) -> Option<(Time, Timer)> {
-        Timer::ALL
-            .into_iter()
-            .filter_map(|t| self.at(t).map(|at| (at, t)))
-            .min_by_key(|&(at, _)| at)
+        let at = self.first(&Timer::ALL)?;
+        let timer = Timer::ALL.into_iter().find(|&t| self.0[t as usize] == at)?;
+        Some((at, timer))
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,16 +1,18 @@
 //! What every layer needs while it handles one call: the moment, and where its outputs go.
 
+use crate::config::Config;
 use crate::counters::Counters;
-use crate::machine::{Action, Conn};
+use crate::gate::Gate;
+use crate::machine::{Action, Conn, Door};
 use crate::news::{News, Why};
-use crate::slots::Slots;
+use crate::slots::{Owner, Slots};
 use crate::time::Time;
-use crate::timers::Timers;
+use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
 
 /// The outputs of a machine, and the moment of the call that makes them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Turn {
     /// The latest moment that a driver told.
     pub(crate) now: Time,
@@ -19,6 +21,10 @@ pub(crate) struct Turn {
     pub(crate) slots: Slots,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
+    /// By door.
+    gates: [Gate; 2],
+    /// Whether a gate was touched since the driver was told.
+    gates_changed: bool,
     pub(crate) observe: bool,
 }
 
@@ -32,13 +38,62 @@ impl Hash for Turn {
             slots,
             timers,
             counters: _,
+            gates,
+            gates_changed,
             observe,
         } = self;
-        (now, actions, slots, timers, observe).hash(state);
+        (now, actions, slots, timers).hash(state);
+        (gates, gates_changed, observe).hash(state);
     }
 }
 
 impl Turn {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            now: Time::ZERO,
+            actions: VecDeque::new(),
+            slots: Slots::default(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            gates: [0, 1].map(|number| Gate::new(Door(number), config)),
+            gates_changed: false,
+            observe: config.observe,
+        }
+    }
+
+    /// The gate behind which the connections of `owner` are accepted.
+    pub(crate) const fn gate(&mut self, owner: Owner) -> &mut Gate {
+        self.gates_changed = true;
+        match owner {
+            Owner::Mesh => &mut self.gates[0],
+            Owner::Desk => &mut self.gates[1],
+        }
+    }
+
+    pub(crate) const fn gates(&self) -> &[Gate; 2] {
+        &self.gates
+    }
+
+    /// Has the next [`settle_gates`](Self::settle_gates) look at the gates.
+    pub(crate) const fn touch_gates(&mut self) {
+        self.gates_changed = true;
+    }
+
+    /// Tells the driver which doors to shut or open, and sets the timers of the gates.
+    pub(crate) fn settle_gates(&mut self) {
+        if !core::mem::take(&mut self.gates_changed) {
+            return;
+        }
+        let now = self.now;
+        for gate in &mut self.gates {
+            self.actions.extend(gate.action(now));
+        }
+        let reopens = self.gates.iter().filter_map(|gate| gate.reopens_at(now));
+        self.timers.set(Timer::Door, reopens.min());
+        let evicts = self.gates.iter().filter_map(Gate::evicts_at);
+        self.timers.set(Timer::Evict, evicts.min());
+    }
+
     pub(crate) fn act(&mut self, action: Action<News>) {
         self.actions.push_back(action);
     }
@@ -49,6 +104,10 @@ impl Turn {
 
     /// Ends a connection: its handle dies, and the driver closes it unless it is `gone` already.
     pub(crate) fn end(&mut self, conn: Conn, why: Why, gone: bool) {
+        if let Ok(owner) = self.slots.owner(conn) {
+            let by_itself = matches!(why, Why::Finished | Why::Broken);
+            self.gate(owner).remove(conn, !by_itself);
+        }
         self.slots.release(conn);
         self.counters.closes[why as usize] += 1;
         if gone {
@@ -72,14 +131,14 @@ mod tests {
 
     #[test]
     fn counters_do_not_tell_states_apart_and_all_else_does() {
-        let turn = Turn::default();
+        let turn = Turn::new(&Config::new(0, 1));
         let mut counted = turn.clone();
         counted.counters.dials += 1;
         counted.counters.bytes_in += 7;
         assert_eq!(hash(&turn), hash(&counted));
         let later = Turn {
             now: Time::from_micros(1),
-            ..Turn::default()
+            ..Turn::new(&Config::new(0, 1))
         };
         let mut busy = turn.clone();
         busy.tell(News::Ending);
@@ -91,7 +150,7 @@ mod tests {
         taken.slots.take(crate::slots::Owner::Mesh);
         let observed = Turn {
             observe: true,
-            ..Turn::default()
+            ..Turn::new(&Config::new(0, 1))
         };
         for other in [later, busy, timed, taken, observed] {
             assert_ne!(hash(&turn), hash(&other), "{other:?}");

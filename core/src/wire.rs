@@ -23,6 +23,11 @@ pub(crate) const fn longest(text: usize) -> usize {
     b"msg ".len() + ID_DIGITS + b" ".len() + text
 }
 
+/// The longest `delivered SENDER TEXT` line, with its newline, for texts of at most `text` bytes.
+pub(crate) const fn longest_delivered(text: usize) -> usize {
+    b"delivered ".len() + ID_DIGITS + b" ".len() + text + b"\n".len()
+}
+
 /// Reads one line, without its newline.
 ///
 /// # Errors

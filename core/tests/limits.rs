@@ -5,6 +5,9 @@ mod harness;
 use chatroom_core::*;
 use harness::solo::Solo;
 
+/// What each piece that is owed to a master costs beside its bytes.
+const OVERHEAD: usize = 64;
+
 fn limited(servers: u32, change: impl FnOnce(&mut Limits)) -> Solo {
     let mut config = Config::new(0, servers);
     change(&mut config.limits);
@@ -57,46 +60,6 @@ fn a_line_of_the_longest_id_and_text_passes_and_one_byte_more_is_not_kept() {
 }
 
 #[test]
-fn nameless_links_push_out_the_oldest() {
-    let mut s = limited(9, |l| l.nameless = 2);
-    let first = s.accept(LINKS);
-    s.bytes(first, b"ping 1\n");
-    let (a, b) = (s.accept(LINKS), s.accept(LINKS));
-    assert_eq!((s.closed.len(), s.server.gauges().nameless), (0, 2));
-    let c = s.accept(LINKS);
-    assert_eq!(
-        (s.why(a), s.why(b), s.why(c)),
-        (Some(Why::Crowded), None, None)
-    );
-    assert_eq!(s.server.gauges().nameless, 2);
-    assert_eq!(s.why(first), None);
-    s.accept(LINKS);
-    assert_eq!(s.why(b), Some(Why::Crowded));
-}
-
-#[test]
-fn masters_push_out_the_oldest_that_never_gave_a_valid_command() {
-    let mut s = limited(1, |l| l.masters = 3);
-    let (a, b, c) = (s.master(), s.master(), s.master());
-    s.lost(a, Loss::Broken);
-    // It takes the slot of the first, and came last all the same.
-    let d = s.master();
-    s.ask(b, "nonsense");
-    s.ask(c, "alive");
-    let e = s.master();
-    assert_eq!((s.why(b), s.why(d)), (Some(Why::Crowded), None));
-    s.ask(d, "get");
-    s.ask(e, "watch");
-    assert_eq!(s.try_accept(MASTERS), Err(Refused));
-    assert_eq!(
-        (s.server.gauges().masters, s.server.counters().refused),
-        (3, 1)
-    );
-    s.lost(c, Loss::Finished);
-    s.master();
-}
-
-#[test]
 fn accepts_in_a_second_shut_that_door_for_the_rest_of_it() {
     let mut s = limited(1, |l| l.accepts = 3);
     s.advance_to(harness::at_ms(1500));
@@ -133,6 +96,7 @@ fn high_water_pauses_at_one_byte_past_it() {
 fn lag_drops_who_is_one_byte_past_it_and_nobody_else() {
     let line = "msg 0 abc\n".len();
     let mut s = limited(3, |l| {
+        l.text = 4;
         l.lag = 3 * line;
         l.high_water = 1;
     });
@@ -159,6 +123,7 @@ fn lag_drops_who_is_one_byte_past_it_and_nobody_else() {
 fn a_peer_just_at_the_lag_stays_when_another_is_dropped_for_being_past_it() {
     let line = "msg 0 abc\n".len();
     let mut s = limited(3, |l| {
+        l.text = 4;
         l.lag = 3 * line;
         l.high_water = 1;
     });
@@ -202,28 +167,46 @@ fn what_all_peers_have_read_is_not_kept_while_they_are_still_behind() {
 #[test]
 fn replies_past_the_limit_hold_what_was_read_and_lose_none_of_it() {
     let reply = "alive 0\n".len();
-    let mut s = limited(1, |l| l.replies = 4 * reply);
+    let mut s = limited(1, |l| l.replies = OVERHEAD + 24 * reply);
     let m = s.master();
-    s.bytes(m, &b"alive\n".repeat(4));
+    s.bytes(m, &b"alive\n".repeat(24));
     assert!(s.paused.is_empty());
     s.bytes(m, &b"alive\n".repeat(6));
     assert!(s.paused.contains(&m));
-    assert_eq!(s.server.gauges().owed_bytes, 5 * reply as u64);
+    assert_eq!(s.server.gauges().owed_bytes, 25 * reply as u64);
     // What was read before the pause was heard of waits with the rest.
     s.bytes(m, b"broadcast a\nget\n");
     assert_eq!(s.log(), "");
-    s.take(m, 3 * reply - 1);
-    assert_eq!(s.server.gauges().owed_bytes, 2 * reply as u64 + 1);
+    // It goes on at half of the limit.
+    s.take(m, 17 * reply - 1);
+    assert_eq!(s.server.gauges().owed_bytes, 8 * reply as u64 + 1);
     s.take(m, 1);
-    assert_eq!(s.server.gauges().owed_bytes, 5 * reply as u64);
+    let more = "messages a\n".len();
+    assert_eq!(s.server.gauges().owed_bytes, (13 * reply + more) as u64);
     s.lost(m, Loss::Finished);
-    assert_eq!(s.read(m), format!("{}messages a\n", "alive 0\n".repeat(7)));
+    assert_eq!(s.read(m), format!("{}messages a\n", "alive 0\n".repeat(13)));
     assert_eq!((s.why(m), s.paused.len()), (Some(Why::Finished), 0));
 }
 
 #[test]
+fn replies_count_what_they_cost_beside_their_bytes() {
+    // A reply to `get` is three pieces while the log is short, and two more for each that follows.
+    let cost = |gets: usize| (2 * gets + 1) * OVERHEAD + gets * "messages a\n".len();
+    for (limit, paused) in [(cost(5), false), (cost(5) - 1, true)] {
+        let mut s = limited(1, |l| l.replies = limit);
+        let m = s.master();
+        s.bytes(m, b"broadcast a\n");
+        s.bytes(m, &b"get\n".repeat(5));
+        assert_eq!(s.paused.contains(&m), paused);
+    }
+}
+
+#[test]
 fn a_watcher_that_does_not_read_is_dropped_one_byte_past_its_limit() {
-    let mut s = limited(2, |l| l.watch = 2 * "delivered 1 abc\n".len());
+    let mut s = limited(2, |l| {
+        l.text = 4;
+        l.watch = 2 * "delivered 1 abc\n".len();
+    });
     let (w, m, p) = (s.master(), s.master(), s.peer(1));
     let reads = s.master();
     s.bytes(w, b"watch\n");
@@ -243,10 +226,7 @@ fn a_full_log_refuses_own_broadcasts_and_goes_on() {
     let (m, p) = (s.master(), s.peer(1));
     s.bytes(m, b"broadcast abc\nbroadcast def\n");
     assert_eq!(s.read(m), "");
-    let full = News::LogFull {
-        bytes: 7,
-        left: false,
-    };
+    let full = News::LogFull { bytes: 7 };
     for _ in 0..3 {
         assert_eq!(s.ask(m, "broadcast x"), "error the log is full: 7 bytes\n");
         let told = s.news.iter().filter(|n| **n == full).count();
@@ -258,43 +238,18 @@ fn a_full_log_refuses_own_broadcasts_and_goes_on() {
 }
 
 #[test]
-fn a_peers_message_that_does_not_fit_makes_the_server_leave_and_serve_what_it_has() {
-    let mut config = Config::new(1, 4);
-    config.limits.log = 3;
-    let mut s = Solo::with(config);
-    let (m, p, other, nameless) = (s.master(), s.peer(2), s.peer(3), s.accept(LINKS));
-    let dial = s.dials[&0];
-    s.bytes(p, b"msg 2 a\nmsg 2 b\n");
-    assert_eq!(s.why(p), None);
-    s.bytes(p, b"msg 2 c\nmsg 2 d\n");
-    for conn in [p, other, nameless, dial] {
-        assert_eq!(s.why(conn), Some(Why::LogFull));
-    }
-    assert!(s.news.contains(&News::LogFull {
-        bytes: 3,
-        left: true
-    }));
-    assert_eq!(s.try_accept(LINKS), Err(Refused));
-    s.advance(harness::ms(3000));
-    assert!(s.dials.is_empty());
-    assert_eq!(s.ask(m, "get"), "messages a,b\n");
-    assert_eq!(s.ask(m, "alive"), "alive 1\n");
-    s.server.handle_shutdown(s.now);
-    s.drain();
-    assert_eq!(s.halt, Some(Halt::Done));
-}
-
-#[test]
 fn input_that_was_held_is_obeyed_in_order_and_may_wait_again_for_a_slow_peer() {
     let reply = "alive 0,1\n".len();
     let mut s = limited(2, |l| {
-        l.replies = reply;
+        l.replies = OVERHEAD + reply;
         l.high_water = 5;
     });
     let (p, m) = (s.peer(1), s.master());
     s.bytes(m, b"alive\nalive\nbroadcast abc\nalive\n");
     assert_eq!((s.log().as_str(), s.paused.contains(&m)), ("", true));
     s.take(m, 2 * reply - 1);
+    assert_eq!(s.log(), "");
+    s.take(m, 1);
     assert_eq!(s.log(), "abc");
     assert!(s.paused.contains(&m), "now it waits for the peer");
     s.read(m);
@@ -318,7 +273,7 @@ fn input_that_was_held_is_obeyed_in_order_and_may_wait_again_for_a_slow_peer() {
 fn a_master_that_waits_for_a_slow_peer_keeps_nobody_out_and_may_leave() {
     let reply = "alive 0,1\n".len();
     let mut s = limited(2, |l| {
-        l.replies = reply;
+        l.replies = OVERHEAD + reply;
         l.high_water = 5;
     });
     let (p, m) = (s.peer(1), s.master());

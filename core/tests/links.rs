@@ -135,31 +135,6 @@ fn lines_of_an_unknown_kind_from_a_peer_are_counted_and_skipped() {
     assert_eq!(told.count(), 3, "the first, second and fourth");
 }
 
-#[test]
-fn a_newer_link_of_the_same_peer_replaces_the_older_and_no_byte_of_that_counts() {
-    let mut s = Solo::start(0, 3);
-    let old = s.peer(2);
-    s.bytes(old, b"msg 2 a\nmsg 2 lo");
-    let new = s.accept(LINKS);
-    assert_eq!(s.server.alive(), [0, 2]);
-    s.bytes(new, b"ping 2\n");
-    assert_eq!(s.why(old), Some(Why::Replaced));
-    assert_eq!(s.server.alive(), [0, 2]);
-    assert_eq!(
-        s.server.handle_bytes(s.now, old, b"st\nmsg 2 b\n"),
-        Err(Misuse::Stale)
-    );
-    assert_eq!(
-        s.server.handle_lost(s.now, old, Loss::Broken),
-        Err(Misuse::Stale)
-    );
-    s.bytes(new, b"msg 2 c\n");
-    assert_eq!(s.log(), "a,c");
-    assert_eq!(s.server.gauges().peers, 1);
-    let counters = s.server.counters();
-    assert_eq!((counters.ups, counters.deliveries), (2, 2));
-}
-
 /// Both connected before either was read from: the one that came first is of the earlier life,
 /// however late its bytes are looked at.
 #[test]

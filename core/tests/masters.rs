@@ -153,7 +153,8 @@ fn a_master_that_sends_no_more_gets_what_is_owed_and_is_closed_then() {
 #[test]
 fn a_master_that_is_closed_is_obeyed_no_further() {
     let mut config = Config::new(0, 1);
-    config.limits.watch = "delivered 0 a\n".len();
+    config.limits.text = 1;
+    config.limits.watch = "delivered 1023 a\n".len();
     let mut s = Solo::with(config);
     let m = s.master();
     s.bytes(m, b"watch\nbroadcast a\nbroadcast b\nbroadcast c\n");

@@ -18,7 +18,6 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
         conn,
         text: "hi".into(),
     };
-    let full = |left| News::LogFull { bytes: 9, left };
     for (news, level, words) in [
         (News::Up { peer: 2, conn }, Level::Info, "peer 2 up on 3.1"),
         (
@@ -78,14 +77,19 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
             "no resources to accept a connection at door 1: trying again in a while",
         ),
         (
-            full(false),
+            News::LogFull { bytes: 9 },
             Level::Warn,
-            "the log is full (9 bytes): broadcasts are refused",
+            "the log is full (9 bytes): what is new is refused",
         ),
         (
-            full(true),
+            News::Gap { peer: 2, count: 4 },
             Level::Warn,
-            "the log is full (9 bytes): leaving the grid",
+            "4 messages of peer 2 were not kept: the log is full",
+        ),
+        (
+            closed(Why::Full),
+            Level::Warn,
+            "connection 3.1 closed: a master was refused: the limit of masters is reached",
         ),
         (News::Ending, Level::Info, "ending in good order"),
     ] {
@@ -97,7 +101,7 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
 fn each_reason_and_each_misuse_has_words_of_its_own() {
     let reasons: BTreeSet<String> = Why::ALL.iter().map(Why::to_string).collect();
     assert_eq!(reasons.len(), Why::ALL.len());
-    assert_eq!(Why::ALL.iter().filter(|why| why.is_fault()).count(), 8);
+    assert_eq!(Why::ALL.iter().filter(|why| why.is_fault()).count(), 10);
     let misuses = [Misuse::Stale, Misuse::WrongState, Misuse::TooMuch];
     let words: BTreeSet<String> = misuses.iter().map(Misuse::to_string).collect();
     assert!(words.len() == 3 && words.iter().all(|w| !w.is_empty()));

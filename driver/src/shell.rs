@@ -10,6 +10,7 @@ use chatroom_core::machine::{Conn, Dialled, Door, Machine};
 use chatroom_core::time::{Span, Time};
 use connections::{Seat, Stage, used};
 use doors::Listener;
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Shell<M, O> {
     doors: Vec<Listener>,
     places: Vec<SocketAddr>,
     seats: Vec<Option<Seat>>,
+    /// Those that were accepted last and had said nothing yet, the latest first: at most 16.
+    fresh: VecDeque<Conn>,
     leaving: Leaving,
     changes: Vec<Change>,
     buffer: Box<[u8]>,
@@ -122,6 +125,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             doors,
             places: addresses.places,
             seats: Vec::new(),
+            fresh: VecDeque::new(),
             leaving: Leaving::default(),
             changes: Vec::new(),
             buffer: vec![0; READ].into_boxed_slice(),

@@ -35,7 +35,8 @@
 //! #[derive(Default)]
 //! struct Counter {
 //!     count: usize,
-//!     news: Vec<Action<Count>>,
+//!     actions: Vec<Action<Count>>,
+//!     opens: Option<(Door, Time)>,
 //! }
 //!
 //! #[derive(Debug)]
@@ -57,13 +58,17 @@
 //!     fn handle_accepted(&mut self, _: Time, _: Door, _: Remote) -> Result<Conn, Refused> {
 //!         Ok(Conn::new(0, 0))
 //!     }
-//!     fn handle_starved(&mut self, _: Time, _: Door) {}
+//!     fn handle_starved(&mut self, now: Time, door: Door) {
+//!         // A driver that waits for readiness would ask again at once.
+//!         self.actions.push(Action::Shut(door));
+//!         self.opens = Some((door, now + Span::from_millis(100)));
+//!     }
 //!     fn handle_dialled(&mut self, _: Time, _: Conn, _: Dialled) -> Result<(), Misuse> {
 //!         Err(Misuse::WrongState)
 //!     }
 //!     fn handle_bytes(&mut self, _: Time, _: Conn, bytes: &[u8]) -> Result<(), Misuse> {
 //!         self.count += bytes.len();
-//!         self.news.push(Action::Notice(Count(self.count)));
+//!         self.actions.push(Action::Notice(Count(self.count)));
 //!         Ok(())
 //!     }
 //!     fn handle_sent(&mut self, _: Time, _: Conn, _: usize) -> Result<(), Misuse> {
@@ -72,18 +77,23 @@
 //!     fn handle_lost(&mut self, _: Time, _: Conn, _: Loss) -> Result<(), Misuse> {
 //!         Ok(())
 //!     }
-//!     fn handle_timeout(&mut self, _: Time) {}
+//!     fn handle_timeout(&mut self, now: Time) {
+//!         if let Some((door, _)) = self.opens.take_if(|(_, at)| *at <= now) {
+//!             self.actions.push(Action::Open(door));
+//!         }
+//!     }
 //!     fn handle_shutdown(&mut self, _: Time) {
-//!         self.news.push(Action::Halt(Halt::Done));
+//!         self.actions.push(Action::Halt(Halt::Done));
 //!     }
 //!     fn poll(&mut self) -> Option<Action<Count>> {
-//!         self.news.pop()
+//!         self.actions.pop()
 //!     }
 //!     fn pending(&self, _: Conn, _: usize) -> &[u8] {
 //!         &[]
 //!     }
 //!     fn poll_timeout(&self) -> Option<Timeout> {
-//!         None
+//!         let (_, at) = self.opens?;
+//!         Some(Timeout { at, why: "open", judges_at: None })
 //!     }
 //! }
 //!

@@ -3,12 +3,15 @@
 
 use chatroom_core::{Config, LINKS, Span, Time};
 use chatroom_sim::chat::failure::Failure;
-use chatroom_sim::chat::{Profile, cases, generate, judge, run_seed, script, server};
+use chatroom_sim::chat::{Grid, Profile, Setup, cases, generate, judge, run_seed, script, server};
+use chatroom_sim::engine::run;
 use chatroom_sim::explore::{Path as Explored, walk};
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::plan::{Change, Plan};
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::Sweep;
+use chatroom_sim::trace::{Record, Recorder};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -253,4 +256,57 @@ fn one_seed_gives_the_same_run_twice_in_one_process_and_in_two() {
         .expect("a program can be run twice");
     let printed = String::from_utf8_lossy(&child.stdout).into_owned();
     assert!(printed.contains(&format!("hashes {one}")), "{printed}");
+}
+
+/// What happened in the run of a committed plan, in which nothing may break.
+fn happened(name: &str) -> Vec<Record> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/plans")
+        .join(name);
+    let plan = Plan::parse(&fs::read(path).expect("it is there")).expect("a plan");
+    assert_eq!(
+        judge(server, &plan)
+            .expect("within its bounds")
+            .verdict
+            .violation,
+        None
+    );
+    let setup = Setup::of(&plan).expect("within its bounds");
+    let outcome = run(&Grid::new(setup, server), &plan, Recorder::default());
+    outcome.observer.records
+}
+
+#[test]
+fn no_short_client_is_lost_at_a_server_that_stands_still() {
+    let records = happened("short-clients-at-a-server-that-stands-still.plan");
+    for server in ["server0", "server1"] {
+        let delivered = records.iter().filter(|record| {
+            record.lane.to_string() == server
+                && record.kind == "notice"
+                && record.text.starts_with("delivered 0")
+        });
+        let texts: BTreeSet<_> = delivered
+            .filter_map(|record| record.text.split(": ").nth(1))
+            .collect();
+        let expected: Vec<_> = (0..40).map(|i| format!("m{i}")).collect();
+        assert_eq!(
+            texts,
+            expected.iter().map(String::as_str).collect(),
+            "{server}"
+        );
+    }
+}
+
+#[test]
+fn nobody_suspects_anybody_when_a_whole_grid_freezes() {
+    let records = happened("a-whole-grid-that-freezes.plan");
+    let notices = |word: &str| {
+        let said = records
+            .iter()
+            .filter(|record| record.kind == "notice" && record.text.contains(word));
+        said.map(|record| &*record.text).collect::<Vec<_>>()
+    };
+    assert_eq!(notices(" down "), [""; 0]);
+    // Nine texts at each of the three.
+    assert_eq!(notices("delivered ").len(), 27);
 }

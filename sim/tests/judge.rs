@@ -2,14 +2,15 @@
 //! altered, left out or put in: it objects to that, in the words that are meant for it, and to
 //! nothing when it hears the truth.
 
-use chatroom_core::{ChatServer, Conn, Loss, MASTERS, News, Place, Span, Time, Why};
+use chatroom_core::{ChatServer, Conn, LINKS, Loss, MASTERS, News, Place, Span, Time, Why};
 use chatroom_sim::chat::judge::{
-    ACCURACY, BOUNDS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN, REPLIES, VALIDITY,
+    ACCURACY, BOUNDS, COMPLETENESS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN,
+    REPLIES, VALIDITY,
 };
 use chatroom_sim::chat::{Grid, Judge, Setup, cases, judge, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host, Peer, Who};
-use chatroom_sim::observer::{Cause, Fact, Observer, Scene, Violation};
+use chatroom_sim::observer::{Cause, Ending, Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Fate, Plan, Way};
 use chatroom_sim::trace::Recorder;
 use std::collections::BTreeMap;
@@ -618,7 +619,10 @@ fn a_master_is_closed_only_for_what_a_master_can_do() {
         Why::OtherId,
         Why::ShouldNotDial,
         Why::NoIdentity,
-        Why::LogFull,
+        Why::Contested,
+        Why::Http,
+        Why::Full,
+        Why::Idle,
     ] {
         let text = format!("server 0.0 closed the connection of a master: {why}");
         let said = judged(&idle, &closed(why));
@@ -796,7 +800,7 @@ fn a_message_that_never_comes_is_found() {
             grid(&[(4900, C, "broadcast hello\n")]),
             noticed(0, held_back),
             BOUNDS,
-            "server 0.0 counted [0, 1] broadcasts and deliveries, and told of [0, 0]",
+            "server 0.0 counted [0, 1, 0] broadcasts, deliveries and messages not kept, and told of [0, 0, 0]",
             &["plan over: the end of the plan"],
         ),
     ]);
@@ -947,10 +951,7 @@ fn an_answer_is_judged_by_what_was_known_then() {
 fn a_log_that_is_called_full_when_it_is_not_is_found() {
     check(vec![case(
         grid(&[(1000, A, "broadcast hello\n")]),
-        news(|_| News::LogFull {
-            bytes: 5,
-            left: false,
-        }),
+        news(|_| News::LogFull { bytes: 5 }),
         BOUNDS,
         "server 0.0 says that its log of 5 bytes is full",
         &["plan change: heal"],
@@ -958,35 +959,8 @@ fn a_log_that_is_called_full_when_it_is_not_is_found() {
 }
 
 #[test]
-fn a_server_that_left_for_a_full_log_stays_away() {
-    let mut plan = grid(&[(1000, A, "broadcast hello\n")]);
-    plan.notes.insert("text".into(), "100".into());
-    plan.notes.insert("log".into(), "105".into());
-    let back = |left| {
-        meanwhile(move |known, tell| {
-            let conn = known.session(0, 1);
-            note(tell, first(0), News::LogFull { bytes: 5, left })?;
-            tell(&Fact::Change {
-                change: &Change::Reset(BOTH),
-            })?;
-            note(tell, first(0), down(1, conn, Why::Broken))?;
-            note(tell, first(0), News::Up { peer: 1, conn })
-        })
-    };
-    assert_eq!(judged(&plan, &back(false)), None);
-    let (property, text, _) = judged(&plan, &back(true)).expect("it left");
-    let said = "server 0.0 says that server 1 is up, and has left the grid";
-    assert_eq!((property, &*text), (BOUNDS, said));
-}
-
-#[test]
 fn a_log_is_full_when_the_longest_text_does_not_fit() {
-    let full = || {
-        news(|_| News::LogFull {
-            bytes: 5,
-            left: false,
-        })
-    };
+    let full = || news(|_| News::LogFull { bytes: 5 });
     let log = |bytes: u64| {
         let mut plan = grid(&[(1000, A, "broadcast hello\n")]);
         plan.notes.insert("text".into(), "100".into());
@@ -1101,5 +1075,271 @@ fn of_two_equal_broadcasts_that_were_mixed_up_the_second_is_nobodys_invention() 
             None,
             "{log} {first:?}"
         );
+    }
+}
+
+#[test]
+fn a_newcomer_that_is_closed_with_bytes_unread_is_found() {
+    // Server 0 closes a master that gave no command, after more of it was said than it was handed.
+    let closes = |said: &'static [u8]| -> Tale {
+        Box::new(move |known, fact, tell| {
+            tell(fact)?;
+            let (client, who) = (A, first(0));
+            let Fact::Change { change } = fact else {
+                return Ok(());
+            };
+            if let Change::Say(..) = change
+                && !said.is_empty()
+            {
+                return tell(&Fact::ClientSaid {
+                    client,
+                    link: known.opened[&A],
+                    offset: 0,
+                    bytes: said,
+                });
+            }
+            if **change == Change::Heal {
+                let (conn, why) = (known.masters[&A], Why::Crowded);
+                return note(tell, who, News::Closed { conn, why });
+            }
+            Ok(())
+        })
+    };
+    let plan = |at| {
+        let mut plan = grid(&[(at, B, "get\n")]);
+        plan.notes.insert("nameless".into(), "4".into());
+        plan
+    };
+    assert_eq!(judged(&plan(2000), &closes(b"")), None);
+    // It may be under way.
+    assert_eq!(judged(&plan(2999), &closes(b"get\n")), None);
+    let text = "server 0.0 closed the connection of a master (the oldest of too many) and left unread 4 bytes that it had said by 2.000000s";
+    let events = vec!["plan change: heal".to_owned()];
+    assert_eq!(
+        judged(&plan(2000), &closes(b"get\n")),
+        Some((BOUNDS, text.to_owned(), events))
+    );
+}
+
+#[test]
+fn a_master_that_is_turned_away_at_the_door_is_found() {
+    let turned_away = |door| {
+        meanwhile(move |_, tell| {
+            let (who, link) = (first(0), 99);
+            tell(&Fact::TurnedAway { who, door, link })
+        })
+    };
+    assert_eq!(judged(&grid(&[]), &turned_away(LINKS)), None);
+    check(vec![case(
+        grid(&[]),
+        turned_away(MASTERS),
+        BOUNDS,
+        "server 0.0 turned a master away without reading from it",
+        &["plan change: heal"],
+    )]);
+}
+
+/// Hosts that stand still from 2.1 s to 2.9 s.
+fn frozen(hosts: &[u16]) -> Plan {
+    let pauses = hosts.iter().flat_map(|host| {
+        [
+            (2100, Change::Pause(Host(*host))),
+            (2900, Change::Resume(Host(*host))),
+        ]
+    });
+    with(grid(&[]), &pauses.collect::<Vec<_>>())
+}
+
+#[test]
+fn servers_that_suspect_each_other_after_they_stood_still_together_are_found() {
+    let suspects = || {
+        meanwhile(|known, tell| {
+            let conn = known.session(0, 1);
+            note(tell, first(0), down(1, conn, Why::Silent))?;
+            note(tell, first(0), News::Up { peer: 1, conn })
+        })
+    };
+    // Where one was away from the other it may be suspected.
+    assert_eq!(judged(&frozen(&[1]), &suspects()), None);
+    let (property, text, events) = {
+        assert_eq!(judged(&frozen(&[0, 1]), &truth()), None);
+        judged(&frozen(&[0, 1]), &suspects()).expect("nobody was away from anybody")
+    };
+    assert_eq!(property, ACCURACY);
+    assert_eq!(
+        text,
+        "server 0.0 gave up 1.0, which is up and reachable: silent for too long"
+    );
+    let events: Vec<_> = events.iter().map(String::as_str).collect();
+    assert_eq!(
+        events,
+        ["server0 notice: peer 1 up on 0.0", "plan change: heal"]
+    );
+}
+
+#[test]
+fn a_silent_peer_that_is_excused_for_ever_is_found() {
+    let dies = [(2200, Change::Kill(Host(1), Fate::Silence))];
+    let plan = with(frozen(&[0, 1]), &dies);
+    assert_eq!(judged(&plan, &truth()), None);
+    let excuses = noticed(0, |news| {
+        (!matches!(news, News::Down { .. })).then_some(news)
+    });
+    let (property, text, _) = judged(&plan, &excuses).expect("it is never suspected");
+    assert_eq!(property, COMPLETENESS);
+    assert!(
+        text.starts_with("server 0.0 heard nothing from 1.0 since "),
+        "{text}"
+    );
+}
+
+/// Server 0's log is full when server 1 comes, which broadcasts two texts.
+fn missed() -> Plan {
+    let mut plan = grid(&[
+        (500, A, "broadcast hello\n"),
+        (1500, C, "broadcast !\nbroadcast ?\n"),
+    ]);
+    plan.events
+        .retain(|event| event.change != Change::Start(Host(1)));
+    plan.push(millis(700), Change::Start(Host(1)));
+    plan.push(millis(1000), Change::Open(C, MASTERS));
+    plan.notes.insert("log".into(), "5".into());
+    plan
+}
+
+#[test]
+fn messages_that_are_not_kept_are_announced_and_counted() {
+    let announced = |change: fn(u64) -> u64| -> Tale {
+        Box::new(move |_, fact, tell| {
+            if let Fact::Notice { who, notice, .. } = fact
+                && let News::Gap { peer, count } = notice
+            {
+                let (peer, count) = (*peer, change(*count));
+                return note(tell, *who, News::Gap { peer, count });
+            }
+            tell(fact)
+        })
+    };
+    check(vec![
+        case(
+            missed(),
+            noticed(0, |news| {
+                (!matches!(news, News::Gap { .. })).then_some(news)
+            }),
+            VALIDITY,
+            "server 1.0 broadcast \"!\" at 1.500050s, the session with 0.0 stood to the end, and it did not arrive",
+            &[
+                "server1 notice: peer 0 up on 0.0",
+                "server1 notice: delivered 1: !",
+                "plan over: the end of the plan",
+            ],
+        ),
+        case(
+            missed(),
+            announced(|count| count - 1),
+            VALIDITY,
+            "server 1.0 broadcast \"?\" at 1.500050s, the session with 0.0 stood to the end, and it did not arrive",
+            &[
+                "server1 notice: peer 0 up on 0.0",
+                "server1 notice: delivered 1: ?",
+                "plan over: the end of the plan",
+            ],
+        ),
+        case(
+            missed(),
+            announced(|count| count + 1),
+            BOUNDS,
+            "server 0.0 counted [1, 0, 2] broadcasts, deliveries and messages not kept, and told of [1, 0, 3]",
+            &["plan over: the end of the plan"],
+        ),
+        case(
+            grid(&[]),
+            news(|_| News::Gap { peer: 1, count: 1 }),
+            BOUNDS,
+            "server 0.0 says that it did not keep 1 messages of 1, and its log is not full",
+            &["plan change: heal"],
+        ),
+        case(
+            missed(),
+            news(|known| delivered(1, known.session(0, 1), "?")),
+            FIFO,
+            "server 0.0 took \"?\" from 1.0, and did not keep an earlier message of it",
+            &["server1 notice: peer 0 up on 0.0", "plan change: heal"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_link_that_takes_over_from_one_that_is_heard_is_found() {
+    check(vec![case(
+        grid(&[]),
+        news(|known| down(1, known.session(0, 1), Why::Replaced)),
+        ACCURACY,
+        "server 0.0 gave up 1.0, which is up and reachable: it came back on a newer link",
+        &["server0 notice: peer 1 up on 0.0", "plan change: heal"],
+    )]);
+}
+
+#[test]
+fn a_link_that_never_takes_over_is_found() {
+    let closed = |is_up: bool| {
+        meanwhile(move |known, tell| {
+            let (conn, why) = (known.session(0, 1), Why::Contested);
+            if !is_up {
+                tell(&Fact::Change {
+                    change: &Change::Reset(BOTH),
+                })?;
+                note(tell, first(0), down(1, conn, Why::Broken))?;
+            }
+            note(tell, first(0), News::Closed { conn, why })
+        })
+    };
+    // It is closed while its peer is up on another link, and only then.
+    assert_eq!(judged(&grid(&[]), &closed(true)), None);
+    check(vec![case(
+        grid(&[]),
+        closed(false),
+        ACCURACY,
+        "server 0.0 gave up a link to 1.0, which is up and reachable: its peer is up on another link",
+        &["plan change: heal"],
+    )]);
+}
+
+#[test]
+fn what_is_obeyed_behind_an_http_request_is_found() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: x\r\n\r\nbroadcast posted\ncrash\n";
+    let instead = |done: fn(Tell<'_>) -> Judgement| -> Tale {
+        Box::new(move |_, fact, tell| {
+            if let Fact::Notice { notice, .. } = fact
+                && let News::Closed { why: Why::Http, .. } = notice
+            {
+                return done(tell);
+            }
+            tell(fact)
+        })
+    };
+    assert_eq!(judged(&grid(&[(1000, A, "crash\n")]), &truth()), None);
+    for (done, property, text) in [
+        (
+            (|tell| {
+                let (sender, conn, text) = (0, None, "posted".into());
+                note(tell, first(0), News::Delivered { sender, conn, text })
+            }) as fn(Tell<'_>) -> Judgement,
+            OWN,
+            "server 0.0 says that it broadcast \"posted\", which no master asked for",
+        ),
+        (
+            |tell| {
+                let (who, how) = (first(0), Ending::Crashed);
+                tell(&Fact::Ended { who, how })
+            },
+            REPLIES,
+            "server 0.0 crashed, and no master had told it to",
+        ),
+    ] {
+        let plan = grid(&[(1000, A, POST)]);
+        assert_eq!(judged(&plan, &truth()), None);
+        let (broke, said, _) = judged(&plan, &instead(done)).expect("it was told by a web page");
+        assert_eq!((broke, &*said), (property, text));
     }
 }

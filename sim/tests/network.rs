@@ -227,7 +227,7 @@ fn the_hash_is_the_same_in_every_build() {
 }
 
 /// Changes only when the engine, the toy or the choices of these plans do.
-const PINNED: u64 = 7_882_810_924_559_465_840;
+const PINNED: u64 = 575_891_459_776_128_116;
 
 #[test]
 fn going_by_steps_is_the_same_run() {

@@ -377,6 +377,20 @@ fn misfit(error: ConfigError) -> Failure {
                 _ => hint,
             },
         ),
+        ConfigError::Conflict {
+            name,
+            value,
+            other,
+            of,
+            least,
+        } => Failure::usage(
+            format!(
+                "{} {of} needs {} of at least {least}, which is {value}",
+                limit_option(other),
+                limit_option(name)
+            ),
+            hint,
+        ),
         ConfigError::Time { name, value, min } => Failure::usage(
             format!(
                 "--{name} {}: expected {} to 3600000 ms",

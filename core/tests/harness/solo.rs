@@ -75,9 +75,7 @@ impl Solo {
                     self.forget(conn);
                     self.closed.push(conn);
                 }
-                Action::Shut(door) => {
-                    self.shut.insert(door);
-                }
+                Action::Shut(door) => assert!(self.shut.insert(door), "{door:?} is shut"),
                 Action::Open(door) => assert!(self.shut.remove(&door)),
                 Action::Notice(news) => {
                     assert!(!news.to_string().contains('\n'));
@@ -133,15 +131,31 @@ impl Solo {
         self.advance_to(self.now + span);
     }
 
+    /// Calls for what is due at this very moment.
+    pub fn judge(&mut self) {
+        self.advance_to(self.now);
+    }
+
     pub fn try_accept(&mut self, door: Door) -> Result<Conn, Refused> {
-        let conn = self
-            .server
-            .handle_accepted(self.now, door, Remote::default());
+        self.try_accept_from(door, Remote::default())
+    }
+
+    pub fn try_accept_from(&mut self, door: Door, remote: Remote) -> Result<Conn, Refused> {
+        let conn = self.server.handle_accepted(self.now, door, remote);
         if let Ok(conn) = conn {
             assert!(self.open.insert(conn), "{conn} is taken");
         }
         self.drain();
         conn
+    }
+
+    /// Accepts a connection from `source`.
+    pub fn accept_from(&mut self, door: Door, source: u128) -> Conn {
+        let remote = Remote {
+            source,
+            gone: false,
+        };
+        self.try_accept_from(door, remote).expect("accepted")
     }
 
     pub fn accept(&mut self, door: Door) -> Conn {
@@ -237,6 +251,7 @@ impl Solo {
             | News::Skipped { .. }
             | News::Starved { .. }
             | News::LogFull { .. }
+            | News::Gap { .. }
             | News::Ending => None,
         })
     }

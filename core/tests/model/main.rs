@@ -20,6 +20,8 @@ enum Step {
     MasterBytes(usize, Vec<u8>),
     Lose(usize, bool),
     Advance(u64),
+    /// The server does nothing for so long, and finds everything due at once.
+    Away(u64),
 }
 
 fn link_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -57,6 +59,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         10 => (which.clone(), master_bytes()).prop_map(|(w, b)| Step::MasterBytes(w, b)),
         2 => (which, any::<bool>()).prop_map(|(w, b)| Step::Lose(w, b)),
         5 => (1..400u64).prop_map(Step::Advance),
+        2 => (0..30u64).prop_map(Step::Advance),
+        1 => (10_000..10_100u64).prop_map(Step::Advance),
+        1 => (490..1000u64).prop_map(Step::Away),
     ];
     let crash = prop_oneof![
         3 => Just(vec![]),
@@ -74,33 +79,40 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(log: u64) -> Self {
+        let mut config = Config::new(2, 5);
+        config.limits.nameless = 4;
+        config.limits.masters = 2;
+        config.limits.log = log;
+        let limits = config.limits.clone();
         let mut pair = Self {
-            solo: Solo::start(2, 5),
-            model: Reference::new(2, 5),
+            solo: Solo::with(config),
+            model: Reference::new(2, 5, limits),
             links: vec![],
             masters: vec![],
             known_dials: BTreeMap::new(),
         };
-        pair.see_dials();
+        pair.see_dials(false);
         pair
     }
 
     /// Tells the model which dials have begun up to now.
-    fn see_dials(&mut self) {
+    fn see_dials(&mut self, away: bool) {
         let mut begun: Vec<(u32, Conn, Time)> = vec![];
         for (&peer, &conn) in &self.solo.dials {
             if self.known_dials.get(&peer) != Some(&conn) {
                 begun.push((peer, conn, self.solo.now));
             }
         }
-        self.model.advance(self.solo.now, &begun);
+        self.model.advance(self.solo.now, &begun, away);
         self.known_dials = self.solo.dials.clone();
     }
 
     fn step(&mut self, step: Step) {
         let pick = |of: &Vec<Conn>, which: usize| of.get(which % of.len().max(1)).copied();
         match step {
+            Step::Accept if self.model.shut(false) => {}
+            Step::Master if self.model.shut(true) => {}
             Step::Accept => {
                 let conn = self.solo.accept(LINKS);
                 self.model.accepted(conn);
@@ -132,21 +144,32 @@ impl Pair {
                 }
             }
             Step::MasterBytes(which, bytes) => {
-                if let Some(conn) = pick(&self.masters, which) {
+                if let Some(conn) = pick(&self.masters, which)
+                    && self.model.may_send(conn)
+                {
                     self.solo.bytes(conn, &bytes);
                     self.model.master_bytes(conn, &bytes);
                 }
             }
             Step::Lose(which, broken) => {
                 let all = [&self.links[..], &self.masters[..]].concat();
-                if let Some(conn) = pick(&all, which) {
-                    let (loss, why) = match broken {
-                        true => (Loss::Broken, Why::Broken),
-                        false => (Loss::Finished, Why::Finished),
+                if let Some(conn) = pick(&all, which)
+                    && (broken || self.model.may_send(conn))
+                {
+                    let loss = match broken {
+                        true => Loss::Broken,
+                        false => Loss::Finished,
                     };
                     self.solo.lost(conn, loss);
-                    self.model.end(conn, why);
+                    self.model.lost(conn, broken);
                 }
+            }
+            Step::Away(ms) => {
+                self.solo.tick();
+                self.see_dials(false);
+                self.solo.now = self.solo.now + harness::ms(ms);
+                self.solo.tick();
+                self.see_dials(true);
             }
             Step::Advance(ms) => {
                 // From timeout to timeout, so that every dial is seen when it begins.
@@ -154,12 +177,27 @@ impl Pair {
                 while self.solo.now < to && !self.model.crashed {
                     let next = self.solo.server.poll_timeout().map_or(to, |t| t.at);
                     self.solo.advance_to(next.min(to));
-                    self.see_dials();
-                    self.compare();
+                    self.see_dials(false);
+                    self.compare_all();
                 }
             }
         }
+        self.compare_all();
+        if !self.model.crashed {
+            // What is to be judged at once.
+            self.solo.judge();
+            self.see_dials(false);
+            self.compare_all();
+        }
+    }
+
+    /// Compares until nobody is told anything more: reading may end a connection, which may give
+    /// its place to another.
+    fn compare_all(&mut self) {
         self.compare();
+        while !self.model.crashed && self.model.has_news() {
+            self.compare();
+        }
     }
 
     fn compare(&mut self) {
@@ -183,6 +221,11 @@ impl Pair {
         self.masters.retain(|conn| !ended.contains_key(conn));
         assert_eq!(self.solo.server.alive(), self.model.alive());
         assert_eq!(self.solo.log(), self.model.log.join(","));
+        assert_eq!(self.solo.server.counters().missed, self.model.missed);
+        let shut = [(LINKS, false), (MASTERS, true)];
+        for (door, masters) in shut {
+            assert_eq!(self.solo.shut.contains(&door), self.model.shut(masters));
+        }
         for &conn in self.links.iter().chain(&self.masters) {
             let heard = self.solo.read(conn);
             let expected = self.model.told.remove(&conn).unwrap_or_default();
@@ -196,14 +239,27 @@ impl Pair {
             assert_eq!(lines, expected, "to {conn}");
             assert!(heard.is_empty() || heard.ends_with('\n'));
         }
+        self.model.all_read();
     }
 }
 
+/// So many cases, or as many as PROPTEST_CASES says.
+fn cases(usual: u32) -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = usual;
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(cases(600))]
     #[test]
-    fn any_run_of_calls_does_what_the_reference_does(steps in steps()) {
-        let mut pair = Pair::new();
+    fn any_run_of_calls_does_what_the_reference_does(
+        steps in steps(),
+        log in prop_oneof![3 => Just(1u64 << 30), 1 => 5..40u64],
+    ) {
+        let mut pair = Pair::new(log);
         for step in steps {
             if !pair.model.crashed {
                 pair.step(step);

@@ -1,7 +1,9 @@
 //! What one server must do, written from the contract alone and as plainly as can be: no slots,
 //! no cursors, no timers, whole copies of everything.
 
-use chatroom_core::{Conn, Span, Time, Why};
+mod masters;
+
+use chatroom_core::{Conn, Limits, Span, Time, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -9,6 +11,8 @@ pub(crate) enum Who {
     Dialling(u32),
     Dialled(u32),
     Stranger,
+    /// It named this peer, which is up on another link.
+    Contender(u32),
     Peer(u32),
 }
 
@@ -18,13 +22,40 @@ struct Link {
     order: usize,
     since: Time,
     heard: Time,
+    excused: Option<Time>,
     rest: Vec<u8>,
+    /// What a contender sent.
+    kept: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Master {
+    order: usize,
+    since: Time,
+    heard: Time,
+    busy: Time,
     rest: Vec<u8>,
     watches: bool,
+    placed: bool,
+    /// The order in which it began to wait, until when, and what it said meanwhile.
+    waits: Option<(usize, Time)>,
+    held: Vec<u8>,
+    finished: bool,
+    dismissed: bool,
+}
+
+/// What is due next, in the order in which what is due at the same moment is done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    Silent(Conn),
+    NoGreeting(Conn),
+    Contest(u32, Conn),
+    DialTimeout(Conn),
+    Dial,
+    Heartbeat,
+    Evict,
+    Place,
+    Gap,
 }
 
 /// The expected lines to a connection; an error's words are the server's own business.
@@ -55,6 +86,15 @@ pub(crate) struct Reference {
     pauses: BTreeMap<u32, (u64, Option<(Time, Time)>)>,
     pub(crate) told: BTreeMap<Conn, Vec<Told>>,
     pub(crate) ended: BTreeMap<Conn, Why>,
+    /// Who is closed once it was told what it is owed.
+    leaving: BTreeMap<Conn, Why>,
+    limits: Limits,
+    /// When places are looked at.
+    place_at: Option<Time>,
+    /// By peer, in the order of their first: messages that were not kept and not announced.
+    gaps: Vec<(u32, u64)>,
+    gap_at: Option<Time>,
+    pub(crate) missed: u64,
     pub(crate) crashed: bool,
 }
 
@@ -63,9 +103,15 @@ const SUSPICION: Span = Span::from_millis(900);
 const GREETING: Span = Span::from_millis(650);
 const DIAL: Span = Span::from_millis(400);
 const SETTLED: Span = Span::from_millis(250);
+const OVERDUE: Span = Span::from_millis(600);
+const GRACE: Span = Span::from_millis(10);
+const IDLE: Span = Span::from_millis(10_000);
+const PLACE: Span = Span::from_millis(500);
+const GAPS: Span = Span::from_millis(500);
+const AWAY: Span = Span::from_millis(500);
 
 impl Reference {
-    pub(crate) fn new(id: u32, servers: u32) -> Self {
+    pub(crate) fn new(id: u32, servers: u32, limits: Limits) -> Self {
         let at_once = Some((Time::ZERO, Time::ZERO));
         Self {
             id,
@@ -80,6 +126,12 @@ impl Reference {
             pauses: (0..id).map(|p| (p, (10_000, at_once))).collect(),
             told: BTreeMap::new(),
             ended: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            limits,
+            place_at: None,
+            gaps: vec![],
+            gap_at: None,
+            missed: 0,
             crashed: false,
         }
     }
@@ -87,7 +139,7 @@ impl Reference {
     pub(crate) fn alive(&self) -> Vec<u32> {
         let peers = self.links.values().filter_map(|link| match link.who {
             Who::Peer(peer) => Some(peer),
-            Who::Dialling(_) | Who::Dialled(_) | Who::Stranger => None,
+            Who::Dialling(_) | Who::Dialled(_) | Who::Stranger | Who::Contender(_) => None,
         });
         let ids: BTreeSet<u32> = peers.chain([self.id]).collect();
         ids.into_iter().collect()
@@ -116,7 +168,9 @@ impl Reference {
             order: self.made,
             since: at,
             heard: at,
+            excused: None,
             rest: vec![],
+            kept: vec![],
         };
         assert!(self.links.insert(conn, link).is_none());
     }
@@ -125,19 +179,15 @@ impl Reference {
         self.insert(conn, Who::Stranger, self.now);
     }
 
-    pub(crate) fn master(&mut self, conn: Conn) {
-        assert!(self.masters.insert(conn, Master::default()).is_none());
-    }
-
     /// The server dials: allowed only when a dial is due.
-    pub(crate) fn dials(&mut self, peer: u32, conn: Conn, at: Time) {
+    fn dials(&mut self, peer: u32, conn: Conn, at: Time, away: bool) {
         let pause = self
             .pauses
             .get_mut(&peer)
             .expect("only ids below are dialled");
         let (from, to) = pause.1.take().expect("no second dial of a peer");
         assert!(
-            from <= at && at <= to,
+            from <= at && (at <= to || away),
             "dialled at {at}, due {from} to {to}"
         );
         self.insert(conn, Who::Dialling(peer), at);
@@ -159,26 +209,86 @@ impl Reference {
 
     pub(crate) fn end(&mut self, conn: Conn, why: Why) {
         self.told.remove(&conn);
+        self.leaving.remove(&conn);
         self.ended.insert(conn, why);
         if self.masters.remove(&conn).is_some() {
             return;
         }
         let link = self.links.remove(&conn).expect("open");
         let peer = match link.who {
-            Who::Stranger => return,
+            Who::Stranger | Who::Contender(_) => return,
             Who::Dialling(peer) | Who::Dialled(peer) | Who::Peer(peer) => peer,
         };
-        if let Some((bound, due)) = self.pauses.get_mut(&peer) {
-            if link.who == Who::Peer(peer) && self.now.since(link.since) >= SETTLED {
-                *bound = 10_000;
-            }
-            let us = Span::from_micros;
-            *due = Some((self.now + us(bound.div_ceil(2)), self.now + us(*bound)));
-            *bound = (*bound * 2).min(80_000);
-        }
-        if link.who == Who::Peer(peer) {
+        let was_up = link.who == Who::Peer(peer);
+        if was_up {
             self.tell_watchers(&format!("down {peer}"));
         }
+        if let Some((bound, due)) = self.pauses.get_mut(&peer) {
+            let settled = self.now.since(link.since) >= SETTLED;
+            if was_up && settled {
+                *bound = 10_000;
+            }
+            let most = if was_up && !settled { 400_000 } else { 80_000 };
+            let us = Span::from_micros;
+            let pause = (*bound).min(most);
+            *due = Some((self.now + us(pause.div_ceil(2)), self.now + us(pause)));
+            *bound = (*bound * 2).min(most);
+        }
+        if was_up && let Some(contender) = self.link_of(Who::Contender(peer)) {
+            let link = self.links.get_mut(&contender).expect("open");
+            link.who = Who::Stranger;
+            link.rest = std::mem::take(&mut link.kept);
+            self.link_lines(contender);
+        }
+    }
+
+    fn link_of(&self, who: Who) -> Option<Conn> {
+        self.links.iter().find(|l| l.1.who == who).map(|l| *l.0)
+    }
+
+    /// Whether a door is shut: of links, or of masters.
+    pub(crate) fn shut(&self, masters: bool) -> bool {
+        self.newcomers(masters).len() >= self.limits.nameless
+    }
+
+    /// Oldest first: order, handle, and from when on it may be closed to make room.
+    fn newcomers(&self, masters: bool) -> Vec<(usize, Conn, Option<Time>)> {
+        let by = |since: Time, heard: Time| (heard + GRACE).min(since + GREETING);
+        let mut all: Vec<_> = match masters {
+            false => {
+                let strangers = self.links.iter().filter(|l| l.1.who == Who::Stranger);
+                let at = |l: &Link| Some(by(l.since, l.heard));
+                strangers.map(|(c, l)| (l.order, *c, at(l))).collect()
+            }
+            true => {
+                let unplaced = self
+                    .masters
+                    .iter()
+                    .filter(|m| !m.1.placed && !self.idle(*m.0));
+                let at = |m: &Master| m.waits.is_none().then(|| by(m.since, m.heard));
+                unplaced.map(|(c, m)| (m.order, *c, at(m))).collect()
+            }
+        };
+        all.sort_unstable();
+        all
+    }
+
+    /// Whether it gave up its place to another.
+    fn idle(&self, conn: Conn) -> bool {
+        self.leaving.get(&conn) == Some(&Why::Idle)
+    }
+
+    /// Whether somebody was told something or has ended, and it was not looked at.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.told.is_empty() || !self.ended.is_empty()
+    }
+
+    /// All that was told was read.
+    pub(crate) fn all_read(&mut self) {
+        for (conn, why) in std::mem::take(&mut self.leaving) {
+            self.end(conn, why);
+        }
+        self.settle();
     }
 
     /// The lines that `bytes` complete, and whether what is left is too long already.
@@ -193,10 +303,58 @@ impl Reference {
         let now = self.now;
         let link = self.links.get_mut(&conn).expect("open");
         link.heard = now;
-        for line in Self::lines(&mut link.rest, bytes) {
+        if let Who::Contender(_) = link.who {
+            link.kept.extend(bytes);
+        } else {
+            link.rest.extend(bytes);
+            self.link_lines(conn);
+        }
+        if let Some(link) = self.links.get_mut(&conn)
+            && let Who::Peer(_) = link.who
+        {
+            link.excused = None;
+        }
+        self.settle();
+    }
+
+    fn link_lines(&mut self, conn: Conn) {
+        while let Some(link) = self.links.get_mut(&conn)
+            && let Some(end) = link.rest.iter().position(|b| *b == b'\n')
+        {
+            let line: Vec<u8> = link.rest[..end].to_vec();
+            if let Some(peer) = self.contends(conn, &line) {
+                return self.contend(conn, peer);
+            }
+            self.links.get_mut(&conn).expect("open").rest.drain(..=end);
             if let Err(why) = self.link_line(conn, &line) {
                 return self.end(conn, why);
             }
+        }
+    }
+
+    /// Whom the line of a stranger names, if that one is up on an earlier link.
+    fn contends(&self, conn: Conn, line: &[u8]) -> Option<u32> {
+        let link = &self.links[&conn];
+        let (Ok(Said::Ping(peer) | Said::Msg(peer, _)), Who::Stranger) =
+            (self.understand(line), link.who)
+        else {
+            return None;
+        };
+        self.link_of(Who::Peer(peer))?;
+        (peer > self.id && link.order > self.latest[&peer]).then_some(peer)
+    }
+
+    fn contend(&mut self, conn: Conn, peer: u32) {
+        let earlier = self.link_of(Who::Contender(peer));
+        let now = self.now;
+        let link = self.links.get_mut(&conn).expect("open");
+        (link.who, link.since) = (Who::Contender(peer), now);
+        link.kept = std::mem::take(&mut link.rest);
+        let order = link.order;
+        match earlier {
+            Some(other) if self.links[&other].order > order => self.end(conn, Why::Replaced),
+            Some(other) => self.end(other, Why::Contested),
+            None => {}
         }
     }
 
@@ -248,13 +406,36 @@ impl Reference {
             Who::Stranger if sender < self.id => return Err(Why::ShouldNotDial),
             Who::Peer(_) => {}
             Who::Dialled(_) | Who::Stranger => self.up(conn, who, sender)?,
-            Who::Dialling(_) => panic!("bytes before the connection"),
+            Who::Dialling(_) | Who::Contender(_) => panic!("not to be read"),
         }
         if let Said::Msg(sender, text) = said {
-            self.tell_watchers(&format!("delivered {sender} {text}"));
-            self.log.push(text);
+            let missed = self.gaps.iter().position(|g| g.0 == sender);
+            if missed.is_none() && self.record(sender, &text) {
+                return Ok(());
+            }
+            let (at, due) = match missed {
+                Some(at) => (at, self.now + GAPS),
+                None => (self.gaps.len(), self.now),
+            };
+            if missed.is_none() {
+                self.gaps.push((sender, 0));
+            }
+            self.gaps[at].1 += 1;
+            self.missed += 1;
+            self.gap_at = Some(self.gap_at.map_or(due, |t| t.min(due)));
         }
         Ok(())
+    }
+
+    /// False if the log has no room for it.
+    fn record(&mut self, sender: u32, text: &str) -> bool {
+        let length = self.log.join(",").len() + usize::from(!self.log.is_empty()) + text.len();
+        if length as u64 > self.limits.log {
+            return false;
+        }
+        self.log.push(text.to_string());
+        self.tell_watchers(&format!("delivered {sender} {text}"));
+        true
     }
 
     fn up(&mut self, conn: Conn, who: Who, peer: u32) -> Result<(), Why> {
@@ -264,10 +445,7 @@ impl Reference {
             return Err(Why::Replaced);
         }
         *latest = order;
-        let present = self.links.iter().find(|l| l.1.who == Who::Peer(peer));
-        if let Some((&present, _)) = present {
-            self.end(present, Why::Replaced);
-        }
+        assert_eq!(self.link_of(Who::Peer(peer)), None, "it contends");
         let now = self.now;
         let link = self.links.get_mut(&conn).expect("open");
         (link.who, link.since) = (Who::Peer(peer), now);
@@ -278,84 +456,124 @@ impl Reference {
         Ok(())
     }
 
-    pub(crate) fn master_bytes(&mut self, conn: Conn, bytes: &[u8]) {
-        let master = self.masters.get_mut(&conn).expect("open");
-        for line in Self::lines(&mut master.rest, bytes) {
-            self.command(conn, &line);
-            if self.crashed {
-                return;
+    /// When something is to be done about a link, and what.
+    fn deadline(&self, conn: Conn, link: &Link) -> (Time, Due) {
+        let excused = link.excused.unwrap_or(Time::ZERO);
+        match link.who {
+            Who::Dialling(_) => (link.since + DIAL, Due::DialTimeout(conn)),
+            Who::Dialled(_) | Who::Stranger => {
+                ((link.since + GREETING).max(excused), Due::NoGreeting(conn))
+            }
+            Who::Contender(peer) => {
+                let present = self.link_of(Who::Peer(peer)).expect("else it takes over");
+                let overdue = self.links[&present].heard + OVERDUE;
+                (
+                    (link.since + GREETING).min(overdue),
+                    Due::Contest(peer, conn),
+                )
+            }
+            Who::Peer(_) => {
+                let began = link.since + Span::from_micros(1);
+                let at = (link.heard + SUSPICION).max(began).max(excused);
+                (at, Due::Silent(conn))
             }
         }
     }
 
-    fn command(&mut self, conn: Conn, line: &[u8]) {
-        let line = String::from_utf8_lossy(line).into_owned();
-        let line = line.trim_matches([' ', '\t', '\r', '\x0b', '\x0c']);
-        match line {
-            "get" => self.tell(conn, format!("messages {}", self.log.join(","))),
-            "alive" => {
-                let ids: Vec<String> = self.alive().iter().map(u32::to_string).collect();
-                self.tell(conn, format!("alive {}", ids.join(",")));
+    /// When somebody is closed to make room at a door that is full.
+    fn evicts_at(&self, masters: bool) -> Option<Time> {
+        let all = self.newcomers(masters);
+        let first = all.iter().filter_map(|n| n.2).min();
+        first.filter(|_| all.len() >= self.limits.nameless)
+    }
+
+    /// Time goes on to `to`, during which the server dialled as `dials` says. If it was `away` it
+    /// did nothing until then.
+    pub(crate) fn advance(&mut self, to: Time, dials: &[(u32, Conn, Time)], away: bool) {
+        if away {
+            if to.since(self.now) > AWAY {
+                for link in self.links.values_mut() {
+                    link.excused.get_or_insert(to + HEARTBEAT);
+                }
             }
-            "crash" => self.crashed = true,
-            "watch" => self.masters.get_mut(&conn).expect("open").watches = true,
-            _ => match line.strip_prefix("broadcast ") {
-                Some(text) if !text.contains('\u{fffd}') => {
-                    self.log.push(text.to_string());
-                    self.tell_watchers(&format!("delivered {} {text}", self.id));
-                    let peers = self
-                        .links
-                        .iter()
-                        .filter(|l| matches!(l.1.who, Who::Peer(_)));
-                    for conn in peers.map(|l| *l.0).collect::<Vec<_>>() {
-                        self.tell(conn, format!("msg {} {text}", self.id));
+            self.now = to;
+        }
+        let mut dials = dials.iter().peekable();
+        let mut beaten = false;
+        loop {
+            let evicts = [false, true].map(|masters| self.evicts_at(masters));
+            let links = self.links.iter().map(|(c, l)| self.deadline(*c, l));
+            let others = [
+                (dials.peek().map(|d| d.2), Due::Dial),
+                (Some(self.next_heartbeat), Due::Heartbeat),
+                (evicts.into_iter().flatten().min(), Due::Evict),
+                (self.place_at, Due::Place),
+                (self.gap_at, Due::Gap),
+            ];
+            let others = others.into_iter().filter_map(|(at, due)| Some((at?, due)));
+            let due = links.chain(others).filter(|d| d.0 <= to);
+            let next = match away {
+                // All at once, each kind in its turn.
+                true => due.min_by_key(|d| d.1),
+                false => due.min(),
+            };
+            let at = next.map(|n| n.0.max(self.now));
+            if at.is_none_or(|at| at > self.now) {
+                self.settle();
+            }
+            let (Some((_, due)), Some(at)) = (next, at) else {
+                break;
+            };
+            self.now = at;
+            match due {
+                Due::Silent(conn) => self.end(conn, Why::Silent),
+                Due::NoGreeting(conn) => self.end(conn, Why::NoGreeting),
+                Due::DialTimeout(conn) => self.end(conn, Why::DialTimeout),
+                Due::Contest(peer, conn) => {
+                    let present = self.link_of(Who::Peer(peer)).expect("it is up");
+                    match self.links[&present].heard + OVERDUE > at {
+                        true => self.end(conn, Why::Contested),
+                        false => self.end(present, Why::Replaced),
                     }
                 }
-                Some(_) | None => self.told.entry(conn).or_default().push(Told::Error),
-            },
-        }
-    }
-
-    /// When a link ends of itself, and why.
-    fn deadline(link: &Link) -> (Time, Why) {
-        match link.who {
-            Who::Dialling(_) => (link.since + DIAL, Why::DialTimeout),
-            Who::Dialled(_) | Who::Stranger => (link.since + GREETING, Why::NoGreeting),
-            Who::Peer(_) => (link.heard + SUSPICION, Why::Silent),
-        }
-    }
-
-    /// Time goes on to `to`, during which the server dialled as `dials` says.
-    pub(crate) fn advance(&mut self, to: Time, dials: &[(u32, Conn, Time)]) {
-        let mut dials = dials.iter().peekable();
-        loop {
-            let deadlines = self
-                .links
-                .iter()
-                .map(|(conn, link)| (Self::deadline(link), *conn));
-            let first = deadlines.min_by_key(|d| d.0.0);
-            let end = first.map(|((at, why), conn)| (at, why, conn));
-            let dial = dials.peek().map(|d| d.2);
-            let times = [end.map(|e| e.0), dial, Some(self.next_heartbeat)];
-            let at = times.into_iter().flatten().min().expect("a heartbeat");
-            if at > to {
-                break;
-            }
-            self.now = at;
-            if let Some((_, why, conn)) = end.filter(|e| e.0 == at) {
-                self.end(conn, why);
-            } else if dial == Some(at) {
-                let &(peer, conn, at) = dials.next().expect("peeked");
-                self.dials(peer, conn, at);
-            } else {
-                let peers = self
-                    .links
-                    .iter()
-                    .filter(|l| matches!(l.1.who, Who::Peer(_)));
-                for conn in peers.map(|l| *l.0).collect::<Vec<_>>() {
-                    self.tell(conn, format!("ping {}", self.id));
+                Due::Dial => {
+                    let &(peer, conn, at) = dials.next().expect("peeked");
+                    self.dials(peer, conn, at, away);
                 }
-                self.next_heartbeat = at + HEARTBEAT;
+                Due::Heartbeat => {
+                    assert!(!std::mem::replace(&mut beaten, away), "one is enough");
+                    let peers = (self.links.iter()).filter(|l| matches!(l.1.who, Who::Peer(_)));
+                    // Who is owed something already, as one that was just named, needs no heartbeat.
+                    let owed = |conn: &Conn| self.told.get(conn).is_some_and(|t| !t.is_empty());
+                    let peers = peers.map(|l| *l.0).filter(|conn| !owed(conn));
+                    for conn in peers.collect::<Vec<_>>() {
+                        self.tell(conn, format!("ping {}", self.id));
+                    }
+                    self.next_heartbeat = at + HEARTBEAT;
+                }
+                Due::Evict => {
+                    for masters in [false, true] {
+                        if self.evicts_at(masters).is_none_or(|t| t > at) {
+                            continue;
+                        }
+                        let all = self.newcomers(masters);
+                        let excess = all.len() - self.limits.nameless / 2;
+                        let old = all.into_iter().filter(|n| n.2.is_some_and(|t| t <= at));
+                        for (_, conn, _) in old.take(excess) {
+                            self.end(conn, Why::Crowded);
+                        }
+                    }
+                }
+                Due::Place => self.judge_places(),
+                Due::Gap => {
+                    self.gap_at = None;
+                    for at in 0..self.gaps.len() {
+                        let count = std::mem::take(&mut self.gaps[at].1);
+                        if count > 0 {
+                            self.tell_watchers(&format!("gap {} {count}", self.gaps[at].0));
+                        }
+                    }
+                }
             }
         }
         assert_eq!(dials.next(), None);

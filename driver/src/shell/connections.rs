@@ -52,6 +52,11 @@ impl Seat {
             spoke: false,
         }
     }
+
+    /// Whether the machine is told what it sends.
+    pub(super) fn is_read(&self) -> bool {
+        self.stage == Stage::Open && !self.paused
+    }
 }
 
 impl<M: Machine, O: Observer<M>> Shell<M, O> {
@@ -130,7 +135,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             .seats
             .iter()
             .flatten()
-            .filter(|seat| seat.stage == Stage::Open && !seat.paused)
+            .filter(|seat| seat.is_read())
             .map(|seat| (seat.conn, &*seat.socket))
             .unzip();
         let ready = socket::ready(&sockets);

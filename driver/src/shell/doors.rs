@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+/// How many of those accepted last are read from before the next is let in.
+const FRESH: usize = 16;
 /// Connections accepted in one call.
 const ACCEPTS: usize = 32;
 /// How long nobody is accepted at a door after accepting failed, whatever the machine says: who
@@ -52,7 +54,10 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 return Progress::Idle;
             }
             match socket::accept(&listener.socket, self.reads) {
-                Ok((socket, from)) => self.admit(now, door, socket, from),
+                Ok((socket, from)) => {
+                    self.hear_fresh(now);
+                    self.admit(now, door, socket, from);
+                }
                 Err(Errno::AGAIN) => return Progress::Wait,
                 Err(error) if is_of_one(error) => {}
                 // A descriptor is of more use to a newcomer than to one who leaves.
@@ -87,10 +92,36 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         self.drain(now);
         let progress = self.read(now, conn);
         self.drain(now);
-        if remote.gone && progress == Progress::Wait {
+        if progress != Progress::Wait {
+            return;
+        }
+        if remote.gone {
             let _ = self.read(now, conn);
             self.drain(now);
+        } else {
+            self.fresh.truncate(FRESH - 1);
+            self.fresh.push_front(conn);
         }
+    }
+
+    /// Reads what those sent that were accepted a moment ago, before the next is let in: whoever
+    /// waited for one of them to be done before it connected finds that done.
+    fn hear_fresh(&mut self, now: Time) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.retain(|&conn| self.seat(conn).is_some_and(Seat::is_read));
+        let sockets = fresh.iter().filter_map(|&conn| self.socket(conn));
+        let sockets: Vec<&TcpStream> = sockets.map(|socket| &**socket).collect();
+        // The oldest stands last.
+        for i in socket::ready(&sockets).into_iter().rev() {
+            if let Some(conn) = fresh.remove(i) {
+                let _ = self.read(now, conn);
+                self.drain(now);
+            }
+        }
+        self.fresh = fresh;
     }
 
     /// Tells the machine that it lacks something to accept at `door`, and lets the door rest.

@@ -72,8 +72,16 @@ cases! {
     WATCHER_DROPPED = "12 a watcher fell behind and was dropped" in Chaos Swarm;
     /// For 12: the log was full and a broadcast was refused.
     LOG_FULL = "12 the log was full: a broadcast was refused" in Chaos Swarm;
-    /// For 12: the log was full and the server left.
-    LOG_FULL_LEFT = "12 the log was full: the server left the grid" in Chaos Swarm;
+    /// For 12: the log was full and messages of a peer were not kept.
+    MISSED = "12 the log was full: messages of a peer were not kept" in Chaos Swarm;
+    /// For 12: newcomers were closed to make room.
+    CROWDED = "12 a newcomer that said nothing was closed to make room" in Chaos Swarm;
+    /// For 12: all places for masters were taken.
+    NO_PLACE = "12 a master found no place, or gave up its own" in Chaos Swarm;
+    /// For 12: an HTTP request closed a master's connection.
+    HTTP = "12 an HTTP request closed a connection" in Calm Crash Chaos Bytes Swarm;
+    /// For 12: a link named a peer that was up on another.
+    CONTESTED = "12 a link named a peer that was up on another" in;
     /// For 12: a broken line closed a link.
     BROKEN_LINE = "12 a broken line closed a link" in Bytes;
     /// For 12: a link said nothing in time.

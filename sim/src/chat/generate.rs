@@ -23,6 +23,14 @@ const LAST: u8 = 3;
 /// The client of a host that watches.
 const WATCHER: u8 = 2;
 
+/// More than stands around a text in any line.
+const AROUND: usize = 24;
+/// The first client of a host that comes with a crowd.
+const CROWD: u8 = 10;
+
+/// What a browser sends for a web page that wants to command a server.
+const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nbroadcast posted\ncrash\n";
+
 struct Maker {
     plan: Plan,
     families: Families,
@@ -67,6 +75,7 @@ pub fn generate(seed: u64, profile: Profile) -> Plan {
         maker.masters(Host(host));
         maker.end(Host(host));
     }
+    maker.freeze();
     maker.ways();
     maker.plan.events.sort_by_key(|event| event.at);
     maker.plan
@@ -80,10 +89,15 @@ fn limits(setup: &mut Setup, families: Families, choice: Choice) {
     if families.small_limits {
         limits.text = draw("text", 64, 1_500);
         limits.high_water = draw("high-water", 100, 4_000);
-        limits.lag = limits.high_water + draw("lag", 0, 8_000);
+        let lag = limits.high_water + draw("lag", 0, 8_000);
+        limits.lag = lag.max(limits.text + AROUND);
         limits.replies = draw("replies", 200, 4_000);
-        limits.watch = draw("watch", 300, 6_000);
+        limits.watch = draw("watch", 300, 6_000).max(limits.text + AROUND);
         limits.masters = draw("masters", 4, 6);
+    }
+    if families.crowd {
+        limits.nameless = draw("nameless", 2, 40);
+        limits.masters = draw("places", 2, 6);
     }
     if families.small_log {
         limits.log = draw("log", 400, 6_000) as u64;
@@ -165,6 +179,9 @@ impl Maker {
             self.push(at, Change::Pause(host));
             self.push(at + long, Change::Resume(host));
         }
+        for (at, choice) in some(self, families.crowd, "crowd", 2) {
+            self.crowd(host, at, choice);
+        }
         for (at, choice) in some(self, families.clocks, "jump", 1) {
             let by = choice.on("by").between(MS, 5_000 * MS);
             self.push(at, Change::Jump(host, Span::from_micros(by)));
@@ -177,6 +194,53 @@ impl Maker {
             let long = choice.on("long").between(MS, 1_500 * MS);
             self.push(at, Change::Starve(host, true));
             self.push(at + long, Change::Starve(host, false));
+        }
+    }
+
+    /// Many masters come within a moment, often while the server stands still. Most say one thing
+    /// and leave, some say nothing and stay.
+    fn crowd(&mut self, host: Host, at: u64, choice: Choice) {
+        let count = choice.on("many").between(5, 60);
+        if choice.on("asleep").chance(500) {
+            let long = choice.on("asleep").between(50 * MS, 600 * MS);
+            self.push(at.saturating_sub(MS), Change::Pause(host));
+            self.push(at + long, Change::Resume(host));
+        }
+        let apart = choice.on("apart").below(5 * MS);
+        for i in 0..count {
+            let choice = choice.on("one").at(i);
+            let number = CROWD + u8::try_from(i).unwrap_or(0);
+            let client = Client { host, number };
+            let at = at + i * apart;
+            self.open(host, number, at);
+            if choice.on("silent").chance(200) {
+                self.push(self.heal, Change::Leave(client));
+                continue;
+            }
+            let mut bytes = Vec::new();
+            self.broadcast(number, choice.on("text"), &mut bytes);
+            self.say(host, number, at + 1, bytes);
+            let gone =
+                at + 2 * MS + choice.on("stays").below(2) * choice.on("long").below(900 * MS);
+            if choice.on("finish").chance(500) {
+                self.push(gone.min(self.heal), Change::Finish(client));
+            } else {
+                self.push(gone.min(self.heal), Change::Leave(client));
+            }
+        }
+    }
+
+    /// The whole machine stands still, all servers from one moment to another.
+    fn freeze(&mut self) {
+        let choice = self.choice.on("freeze");
+        if !self.families.freeze {
+            return;
+        }
+        let at = self.moment(choice.on("at"));
+        let long = choice.on("long").between(100 * MS, 4_000 * MS);
+        for host in (0..self.plan.hosts).map(Host) {
+            self.push(at, Change::Pause(host));
+            self.push(at + long, Change::Resume(host));
         }
     }
 
@@ -207,12 +271,11 @@ impl Maker {
     /// One text, ended by a newline. The second master's differ from the first's, so that a judge
     /// can tell whose they are.
     fn broadcast(&self, number: u8, choice: Choice, into: &mut Vec<u8>) {
-        let limit = self.text_limit.saturating_sub(2).max(1);
+        let limit = self.text_limit.saturating_sub(3).max(1);
         into.extend_from_slice(b"broadcast ");
         into.extend_from_slice(text(choice, limit).as_bytes());
         if number > 0 {
-            into.push(b'#');
-            into.push(b'0' + number);
+            into.extend_from_slice(format!("#{number}").as_bytes());
         }
         into.push(b'\n');
     }
@@ -261,6 +324,11 @@ impl Maker {
                     self.say(host, number, at, bytes);
                 }
                 84..=88 => {
+                    if choice.on("web").chance(200) {
+                        self.say(host, number, at, POST.to_vec());
+                        self.open(host, number, at + 100 * MS);
+                        continue;
+                    }
                     let mut bytes = garbage(choice.on("garbage"), self.text_limit);
                     bytes.push(b'\n');
                     self.say(host, number, at, bytes);

@@ -95,6 +95,10 @@ families! {
     stop: false false true false,
     /// Servers stand still for a while.
     pause: false false true false,
+    /// The whole machine stands still for a while, all servers at once.
+    freeze: false false true false,
+    /// Masters come in numbers, say one thing and go; more want a place than there are.
+    crowd: false false true false,
     /// Nothing gets through one way or both.
     cut: false false true false,
     /// What is sent piles up.

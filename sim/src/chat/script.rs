@@ -80,6 +80,7 @@ impl Observer<ChatServer> for Listener {
                     | News::Skipped { .. }
                     | News::Starved { .. }
                     | News::LogFull { .. }
+                    | News::Gap { .. }
                     | News::Ending => {}
                 }
             }

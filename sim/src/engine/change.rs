@@ -106,7 +106,9 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         for link in 0..self.links.len() {
             for side in 0..2 {
                 let meant = way.map_or(self.links[link].used, |way| self.goes(link, side, way));
-                if !meant || self.blocked(link, side) {
+                // Nothing ever holds up what a client sent or is sent.
+                let between_hosts = self.way(link, side).is_some();
+                if !meant || !between_hosts || self.blocked(link, side) {
                     continue;
                 }
                 if again {

@@ -302,7 +302,15 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 if let Some((machine, now)) = self.call(host, "handle_starved") {
                     machine.handle_starved(now, door);
                 }
-                return self.drain(host);
+                self.drain(host)?;
+                if self.hosts[host].awake() && !self.hosts[host].door(door).shut {
+                    let text = format!(
+                        "host {host} goes on accepting at door {} after an accept failed",
+                        door.0
+                    );
+                    return self.broken("accepts-on", text);
+                }
+                return Ok(());
             }
             self.hosts[host].door(door).queue.pop_front();
             self.accept_one(host, door, link)?;
@@ -369,7 +377,10 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             if side.broken {
                 return self.break_off(link, 1);
             }
-            self.arm(link, 0);
+            // What it has sent is handed over before the next one is accepted.
+            if let Some((host, slot)) = self.holder(link, 1) {
+                return self.receive(host, slot);
+            }
         }
         Ok(())
     }

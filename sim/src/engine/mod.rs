@@ -75,7 +75,9 @@ pub struct Outcome<O> {
 /// names: `panic` (a machine or an observer panicked), `misuse` (a correct call was called a
 /// [`Misuse`](chatroom_core::machine::Misuse)), `timeout-not-ahead` (after a timeout and a drain
 /// the next timeout is due already), `livelock` (more than four million actions without time
-/// moving), `bad-handle` (an action or an accepted connection names a handle that can't be).
+/// moving), `bad-handle` (an action or an accepted connection names a handle that can't be),
+/// `accepts-on` (a listener stays open after an accept failed for want of a resource, so that a
+/// driver which waits for readiness would spin).
 pub struct Engine<'a, W: World, O> {
     world: &'a W,
     plan: &'a Plan,

@@ -261,10 +261,12 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         self.drain(host)
     }
 
-    /// The reader took bytes that `side` sent: a writer that waits learns of it.
+    /// The reader took bytes that `side` sent: a writer that waits learns of it once a third of
+    /// the buffer is free, as from Linux.
     #[inline]
     pub(super) fn made_room(&mut self, link: usize, side: usize) {
-        if self.links[link].pipes[side].writer_waits {
+        let pipe = &self.links[link].pipes[side];
+        if pipe.writer_waits && pipe.is_writable() {
             self.links[link].pipes[side].writer_waits = false;
             let arrival = self.arrival(link, 1 - side);
             let at = self.at(link, side);

@@ -577,6 +577,7 @@ impl<M: Explorable> State<M> {
             | News::Skipped { .. }
             | News::Starved { .. }
             | News::LogFull { .. }
+            | News::Gap { .. }
             | News::Ending => return,
         };
         let Some((wire, side)) = live.conns.get(conn).copied() else {

@@ -94,6 +94,11 @@ impl Pipe {
         self.capacity.saturating_sub(self.bytes.len() - self.head)
     }
 
+    /// Whether a writer that waits for room is told of it: coarsely, as by Linux.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.room() >= self.capacity.div_ceil(3)
+    }
+
     /// Puts bytes under way.
     #[inline]
     pub(crate) fn append(&mut self, bytes: &[u8]) {

@@ -162,6 +162,7 @@ impl Mutant {
             | News::Skipped { .. }
             | News::Starved { .. }
             | News::LogFull { .. }
+            | News::Gap { .. }
             | News::Ending => {}
         }
     }

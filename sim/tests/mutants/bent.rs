@@ -2,7 +2,7 @@
 
 use chatroom_core::{
     Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, Loss, Machine, Misuse, News,
-    Refused, Time, Timeout,
+    Refused, Remote, Time, Timeout,
 };
 use chatroom_sim::chat::{Chat, server};
 
@@ -14,6 +14,7 @@ pub(crate) enum Bend {
     NoGeneration,
     NeverClose,
     NeverResume,
+    AcceptsOn,
 }
 
 #[derive(Debug)]
@@ -48,12 +49,14 @@ impl Machine for Bent {
         self.server.handle_start(now);
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door) -> Result<Conn, Refused> {
-        self.server.handle_accepted(now, door)
+    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
+        self.server.handle_accepted(now, door, remote)
     }
 
     fn handle_starved(&mut self, now: Time, door: Door) {
-        self.server.handle_starved(now, door);
+        if self.bend != Bend::AcceptsOn {
+            self.server.handle_starved(now, door);
+        }
     }
 
     fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {

@@ -49,9 +49,10 @@ pub(crate) const BAD_HANDLE: &str = "bad-handle";
 pub(crate) const LIVELOCK: &str = "livelock";
 pub(crate) const NOT_AHEAD: &str = "timeout-not-ahead";
 pub(crate) const PANIC: &str = "panic";
+pub(crate) const ACCEPTS_ON: &str = "accepts-on";
 
 /// Every checker there is: each kills a mutant.
-pub(crate) const CHECKERS: [&str; 17] = [
+pub(crate) const CHECKERS: [&str; 18] = [
     NO_CREATION,
     NO_DUPLICATION,
     FIFO,
@@ -69,6 +70,7 @@ pub(crate) const CHECKERS: [&str; 17] = [
     LIVELOCK,
     NOT_AHEAD,
     PANIC,
+    ACCEPTS_ON,
 ];
 
 const fn broken(
@@ -304,6 +306,78 @@ pub(crate) fn mutants() -> Vec<Mutant> {
             Defect::LostWakeup,
             Crash,
             ACCURACY,
+        ),
+        broken(
+            "a message is kept after one of its sender that was not",
+            F::KeepsAfterGap,
+            Chaos,
+            FIFO,
+        ),
+        broken(
+            "a message that is not kept is not announced",
+            F::SilentGap,
+            Chaos,
+            VALIDITY,
+        ),
+        broken(
+            "of the messages that are not kept every second one is announced",
+            F::GapTooSmall,
+            Chaos,
+            BOUNDS,
+        ),
+        broken(
+            "twice as many messages are announced as are not kept",
+            F::GapTooLarge,
+            Chaos,
+            BOUNDS,
+        ),
+        broken(
+            "what follows an HTTP request is obeyed",
+            F::ObeysWebPages,
+            Chaos,
+            REPLIES,
+        ),
+        broken(
+            "servers of a machine that stood still suspect each other",
+            F::NoExcuse,
+            Chaos,
+            ACCURACY,
+        ),
+        broken(
+            "a peer that was excused once is never suspected",
+            F::ExcusedForEver,
+            Chaos,
+            COMPLETENESS,
+        ),
+        broken(
+            "a newcomer is closed for the next one, whatever it has sent",
+            F::ClosesOldest,
+            Chaos,
+            BOUNDS,
+        ),
+        broken(
+            "a master is turned away when there are too many",
+            F::TurnsAway,
+            Chaos,
+            BOUNDS,
+        ),
+        broken(
+            "a second link to a peer that is heard takes over",
+            F::DialsTwice,
+            Crash,
+            ACCURACY,
+        ),
+        broken(
+            "a link that waits for an older one of its peer never takes over",
+            F::ContendsForEver,
+            Chaos,
+            ACCURACY,
+        ),
+        bent(
+            "accepting goes on after it failed for want of descriptors",
+            Bend::AcceptsOn,
+            Chaos,
+            ACCEPTS_ON,
         ),
         config(
             "a slow peer's queue grows without end",

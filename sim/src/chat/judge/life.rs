@@ -40,11 +40,11 @@ pub(super) struct Life {
     /// Broadcasts that were taken for another master's with the same text, and not made up for:
     /// each comes yet, from that master.
     pub(super) mixed_up: Vec<Box<str>>,
-    /// It left the grid, or is about to end in good order.
+    /// It is about to end in good order.
     pub(super) leaving: bool,
     pub(super) log_was_full: bool,
-    /// Its log was full of what peers sent: it left the grid for good.
-    pub(super) left: bool,
+    /// By server: how many of its messages it said that it did not keep.
+    pub(super) missed: Vec<u64>,
     pub(super) deliveries: u64,
     /// Bytes of all its broadcasts, as they go out on each link.
     pub(super) broadcast_bytes: u64,
@@ -69,7 +69,7 @@ impl Life {
             mixed_up: Vec::new(),
             leaving: false,
             log_was_full: false,
-            left: false,
+            missed: vec![0; hosts],
             deliveries: 0,
             broadcast_bytes: 0,
             before: vec![None; hosts],

@@ -16,6 +16,8 @@ pub(super) enum Ask {
     Crash,
     /// No command: to be answered with an error.
     Bad,
+    /// An HTTP request: the connection is to be closed.
+    Http,
 }
 
 /// A line of a master that a server was handed and that is not done with.
@@ -38,6 +40,7 @@ pub(super) enum Told {
     Delivered(usize, Box<str>),
     Up(usize),
     Down(usize),
+    Gap(usize, u64),
 }
 
 /// A master's connection to one life.
@@ -47,6 +50,10 @@ pub(super) struct Master {
     said: Vec<u8>,
     skipping: bool,
     pub(super) lines: u64,
+    /// How many of its lines were commands.
+    pub(super) commands: u64,
+    /// It was told that there is no place for it.
+    pub(super) refused: bool,
     pub(super) asked: VecDeque<Asked>,
     /// What the server said, the unfinished line.
     pub(super) heard: Vec<u8>,
@@ -74,6 +81,11 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | 0x0b | 0x0c)
 }
 
+/// Whether a reply says that a master has no place, or lost it.
+pub(super) fn is_refusal(line: &[u8]) -> bool {
+    line.starts_with(b"error idle ") || line.starts_with(b"error all ")
+}
+
 /// What a whole line means, by the document and not by the server's code.
 fn understand(line: &[u8], text_limit: usize) -> Ask {
     let start = line.iter().position(|byte| !is_blank(*byte));
@@ -84,6 +96,16 @@ fn understand(line: &[u8], text_limit: usize) -> Ask {
     let Ok(line) = std::str::from_utf8(&line[start..=end]) else {
         return Ask::Bad;
     };
+    let is_host = line
+        .get(..5)
+        .is_some_and(|name| name.eq_ignore_ascii_case("host:"));
+    if is_host
+        || ["GET /", "POST /"]
+            .iter()
+            .any(|begin| line.starts_with(begin))
+    {
+        return Ask::Http;
+    }
     match line {
         "get" => Ask::Get,
         "alive" => Ask::Alive,
@@ -138,6 +160,17 @@ impl Master {
             self.entries = self.entries.max(asked.done.unwrap_or(0));
             self.asked.pop_front();
         }
+    }
+
+    /// What it asked that is to be done: nothing from an HTTP request on.
+    pub(super) fn obeyed(&self) -> impl Iterator<Item = &Asked> {
+        self.asked.iter().take_while(|asked| asked.ask != Ask::Http)
+    }
+
+    /// Whether it was told that there is no place for it, or is being told.
+    pub(super) fn was_refused(&self) -> bool {
+        let said_so = |(_, line): &(u64, Vec<u8>)| is_refusal(line);
+        self.refused || self.replies.iter().any(said_so) || is_refusal(&self.heard)
     }
 
     /// Takes the first question that needs an answer.

@@ -23,6 +23,7 @@ use crate::plan::{Change, Plan};
 use crate::sometimes::Sometimes;
 use chatroom_core::{Conn, Limits, News, Span, Time};
 use life::{Handles, Life, Link, host_of};
+use master::Ask;
 use std::collections::BTreeMap;
 use trouble::Trouble;
 
@@ -172,7 +173,7 @@ impl Judge {
         self.lives[host].push(Life::new(who, now, self.hosts));
     }
 
-    fn ended(&mut self, who: Who, how: Ending) {
+    fn ended(&mut self, step: u64, who: Who, how: Ending) -> Judgement {
         self.trouble.renewed(who.host);
         let life = &mut self.lives[who.host.index()][who.life as usize];
         life.ended = Some(how);
@@ -180,7 +181,15 @@ impl Judge {
             self.sometimes.hit(cases::ENDED);
         }
         let sessions: Vec<usize> = life.up.iter().copied().flatten().collect();
-        life.masters.clear();
+        let masters = std::mem::take(&mut life.masters);
+        let told = |link: &usize| {
+            let master = self.links[*link].master.as_ref();
+            master.is_some_and(|master| master.obeyed().any(|asked| asked.ask == Ask::Crash))
+        };
+        if how == Ending::Crashed && !masters.iter().any(told) {
+            let text = format!("server {who} crashed, and no master had told it to");
+            return broken(REPLIES, text, &[step]);
+        }
         for link in sessions {
             for side in &mut self.links[link].sides {
                 if side.who == Some(who) {
@@ -188,6 +197,7 @@ impl Judge {
                 }
             }
         }
+        Ok(())
     }
 
     fn changed(&mut self, now: Time, change: &Change) {
@@ -201,6 +211,12 @@ impl Judge {
                     master.deaf_until = now;
                 }
             }
+            // By its clock it was away.
+            Change::Jump(host, _) => {
+                if let Some(who) = self.running(host.index()).map(|life| life.who) {
+                    self.life_mut(who).resumed = now;
+                }
+            }
             Change::Starve(_, true) => self.sometimes.hit(cases::STARVED),
             Change::Starve(_, false)
             | Change::Start(_)
@@ -208,7 +224,6 @@ impl Judge {
             | Change::Pause(_)
             | Change::Resume(_)
             | Change::Stop(_)
-            | Change::Jump(..)
             | Change::Drift(..)
             | Change::Cut(_)
             | Change::Mend(_)
@@ -249,7 +264,8 @@ impl Judge {
                 silence: _,
             } => self.down(now, step, who, *peer, *conn, *why)?,
             News::Closed { conn, why } => self.closed_early(now, step, who, *conn, *why)?,
-            News::LogFull { bytes: _, left } => self.log_full(step, who, *left)?,
+            News::LogFull { bytes: _ } => self.log_full(step, who)?,
+            News::Gap { peer, count } => self.gap(now, step, who, *peer, *count)?,
             News::Ending => self.life_mut(who).leaving = true,
             News::Skipped { peer, count: _ } => {
                 if !self.damaged {
@@ -326,7 +342,7 @@ impl<M: Chat> Observer<M> for Judge {
             } => return self.notice(scene, *who, notice),
             Fact::Change { change } => self.changed(now, change),
             Fact::Started { who } => self.started(now, *who),
-            Fact::Ended { who, how } => self.ended(*who, *how),
+            Fact::Ended { who, how } => return self.ended(step, *who, *how),
             Fact::Paused { who } => self.trouble.paused(who.host, now, true),
             Fact::Resumed { who } => {
                 self.trouble.paused(who.host, now, false);
@@ -372,9 +388,11 @@ impl<M: Chat> Observer<M> for Judge {
                     master.lost = true;
                 }
             }
+            Fact::TurnedAway { who, door, link: _ } => {
+                return self.turned_away(now, step, *who, *door);
+            }
             Fact::Opened { door: None, .. }
             | Fact::DialFailed { .. }
-            | Fact::TurnedAway { .. }
             | Fact::Closed { .. }
             | Fact::ClientOpened { .. }
             | Fact::ClientHeard { .. }

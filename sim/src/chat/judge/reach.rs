@@ -53,10 +53,6 @@ impl Judge {
             return broken(ACCURACY, text, &[step]);
         }
         let life = self.life(who);
-        if life.left {
-            let text = format!("server {who} says that server {peer} is up, and has left the grid");
-            return broken(BOUNDS, text, &[step]);
-        }
         if life.up[index].is_some() {
             let text = format!("server {who} says twice that server {peer} is up");
             return broken(ACCURACY, text, &[step]);
@@ -105,6 +101,21 @@ impl Judge {
             )
     }
 
+    /// Whether nothing happened between two servers lately but that both stood still, from one
+    /// moment to another: neither was away from the other.
+    fn only_frozen(&self, now: Time, who: Who, other: Who) -> bool {
+        let lives = [who, other].map(|who| self.life(who));
+        let ends = lives
+            .iter()
+            .any(|life| life.ended.is_some() || life.leaving);
+        !self.damaged
+            && !ends
+            && self
+                .trouble
+                .frozen_together(who.host, other.host, now)
+                .is_some_and(|(before, since)| past(before, AFTERMATH, since))
+    }
+
     /// A life is not up for another one any more.
     pub(super) fn down(
         &mut self,
@@ -139,7 +150,7 @@ impl Judge {
         let right = match why {
             Why::Silent => {
                 self.sometimes.hit(cases::SILENT);
-                excused
+                excused && !self.only_frozen(now, who, other)
             }
             Why::Finished | Why::Broken | Why::Replaced => {
                 if why == Why::Replaced {
@@ -154,7 +165,7 @@ impl Judge {
                 self.trouble.loss(who.host, other.host, now);
                 self.limits.lag < SMALL_LAG
             }
-            Why::LogFull | Why::Ending => self.life(who).leaving,
+            Why::Ending => self.life(who).leaving,
             Why::TooLong
             | Why::NotUtf8
             | Why::Malformed
@@ -167,7 +178,14 @@ impl Judge {
                 self.trouble.loss(who.host, other.host, now);
                 self.damaged
             }
-            Why::NoGreeting | Why::Refused | Why::DialTimeout | Why::Crowded => false,
+            Why::NoGreeting
+            | Why::Refused
+            | Why::DialTimeout
+            | Why::Crowded
+            | Why::Contested
+            | Why::Http
+            | Why::Full
+            | Why::Idle => false,
         };
         if right {
             return Ok(());
@@ -187,7 +205,7 @@ impl Judge {
     ) -> Judgement {
         let (link, side) = self.named(who, conn, step)?;
         if self.links[link].master.is_some() {
-            return self.master_closed(step, who, link, why);
+            return self.master_closed(now, step, who, link, why);
         }
         for (case, came) in [
             (cases::NO_GREETING, why == Why::NoGreeting),
@@ -206,7 +224,11 @@ impl Judge {
         };
         let young = |who: Who| !past(self.life(who).began, AFTERMATH, now);
         let late = self.excused(now, who, other) || young(who) || young(other);
-        let right = if why.is_fault() {
+        let right = if why == Why::Contested {
+            // Its peer is up on another link.
+            self.sometimes.hit(cases::CONTESTED);
+            self.damaged || self.life(who).up[other.host.index()].is_some()
+        } else if why.is_fault() {
             self.trouble.loss(who.host, other.host, now);
             self.damaged
         } else {
@@ -311,23 +333,40 @@ impl Judge {
     }
 
     /// The log is full.
-    pub(super) fn log_full(&mut self, step: u64, who: Who, left: bool) -> Judgement {
+    pub(super) fn log_full(&mut self, step: u64, who: Who) -> Judgement {
         let limit = self.limits.log;
         let longest = self.limits.text as u64 + 1;
         let life = self.life_mut(who);
-        life.leaving |= left;
-        life.left |= left;
         life.log_was_full = true;
         let bytes = life.log.len() as u64;
         if bytes + longest <= limit {
             let text = format!("server {who} says that its log of {bytes} bytes is full");
             return broken(BOUNDS, text, &[step]);
         }
-        self.sometimes.hit(if left {
-            cases::LOG_FULL_LEFT
-        } else {
-            cases::LOG_FULL
-        });
+        self.sometimes.hit(cases::LOG_FULL);
+        Ok(())
+    }
+
+    /// Messages of a peer were not kept, and the server says so.
+    pub(super) fn gap(
+        &mut self,
+        now: Time,
+        step: u64,
+        who: Who,
+        peer: u32,
+        count: u64,
+    ) -> Judgement {
+        let index = peer as usize;
+        let life = self.life_mut(who);
+        if !life.log_was_full || count == 0 || index >= life.missed.len() {
+            let text = format!(
+                "server {who} says that it did not keep {count} messages of {peer}, and its log is not full"
+            );
+            return broken(BOUNDS, text, &[step]);
+        }
+        life.missed[index] += count;
+        self.sometimes.hit(cases::MISSED);
+        self.tell_watchers(now, who, |_| Told::Gap(index, count));
         Ok(())
     }
 
@@ -358,7 +397,11 @@ fn excess(gauges: &Gauges, limits: &Limits, hosts: usize) -> Option<(&'static st
             gauges.nameless as u64,
             limits.nameless as u64,
         ),
-        ("masters", masters, limits.masters as u64),
+        (
+            "masters",
+            masters,
+            (limits.masters + limits.nameless) as u64,
+        ),
         ("bytes of log", gauges.log_bytes, limits.log),
         (
             "bytes kept for a slow peer",
@@ -404,11 +447,11 @@ mod tests {
     const MOST: Gauges = Gauges {
         peers: 4,
         nameless: 2,
-        masters: 3,
+        masters: 5,
         log_texts: 1,
         log_bytes: 90_000,
         lag_bytes: 60 + BLOCK,
-        owed_bytes: 3 * (700 + 8000 + 90_000 + REPLY),
+        owed_bytes: 5 * (700 + 8000 + 90_000 + REPLY),
     };
 
     type More = fn(&mut Gauges);

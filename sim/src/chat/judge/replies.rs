@@ -1,11 +1,14 @@
 //! What masters ask and what they are told: properties 5 and 9, and service in 12.
 
-use super::master::{Ask, Asked, Master, Told};
+use super::master::{Ask, Asked, Master, Told, is_refusal};
 use super::sessions::shown;
 use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases, past};
 use crate::names::{Peer, Who};
-use chatroom_core::{Time, Why};
+use chatroom_core::{Door, MASTERS, Span, Time, Why};
 use std::collections::VecDeque;
+
+/// How long what a master says may be under way to its server.
+const UNDER_WAY: Span = Span::from_millis(1);
 
 impl Judge {
     pub(super) fn master_opened(&mut self, who: Who, link: u64, peer: Peer) {
@@ -20,6 +23,7 @@ impl Judge {
     /// The server itself ended a master's connection.
     pub(super) fn master_closed(
         &mut self,
+        now: Time,
         step: u64,
         who: Who,
         link: usize,
@@ -31,7 +35,20 @@ impl Judge {
         let right = match why {
             Why::Finished | Why::Broken => master.is_some_and(|master| master.lost),
             Why::Ending => self.life(who).leaving,
-            Why::Crowded => count >= self.limits.masters,
+            Why::Crowded => {
+                self.sometimes.hit(cases::CROWDED);
+                // As many as make half of the room are closed at once.
+                count >= self.limits.nameless / 2
+                    && master.is_some_and(|m| m.commands == 0 || m.was_refused())
+            }
+            Why::Full | Why::Idle => {
+                self.sometimes.hit(cases::NO_PLACE);
+                master.is_some_and(|m| m.deaf || m.was_refused())
+            }
+            Why::Http => {
+                self.sometimes.hit(cases::HTTP);
+                master.is_some_and(|m| m.asked.iter().any(|asked| asked.ask == Ask::Http))
+            }
             Why::FellBehind => {
                 self.sometimes.hit(cases::WATCHER_DROPPED);
                 master.is_some_and(|master| master.watch.is_some() || master.watch_unsure)
@@ -49,8 +66,20 @@ impl Judge {
             | Why::OtherId
             | Why::ShouldNotDial
             | Why::NoIdentity
-            | Why::LogFull => false,
+            | Why::Contested => false,
         };
+        let held = &self.links[link];
+        let unread = held.said - held.handed.min(held.said);
+        // Who was refused a place was told so, and reads that or is closed.
+        let refused = held.master.as_ref().is_some_and(|m| m.was_refused());
+        let by_choice = matches!(why, Why::Crowded | Why::Idle) && !refused;
+        if right && by_choice && unread > 0 && past(held.said_at, UNDER_WAY, now) {
+            let text = format!(
+                "server {who} closed the connection of a master ({why}) and left unread {unread} bytes that it had said by {}",
+                held.said_at
+            );
+            return broken(BOUNDS, text, &[step]);
+        }
         if right {
             return Ok(());
         }
@@ -59,6 +88,16 @@ impl Judge {
             format!("server {who} closed the connection of a master: {why}"),
             &[step],
         )
+    }
+
+    /// A server closed a connection that it accepted without reading from it.
+    pub(super) fn turned_away(&mut self, now: Time, step: u64, who: Who, door: Door) -> Judgement {
+        let _ = now;
+        if door != MASTERS || self.life(who).leaving {
+            return Ok(());
+        }
+        let text = format!("server {who} turned a master away without reading from it");
+        broken(BOUNDS, text, &[step])
     }
 
     /// Bytes reached a server.
@@ -92,9 +131,10 @@ impl Judge {
         }
         for ask in asks {
             master.lines += 1;
+            master.commands += u64::from(!matches!(ask, Ask::Bad | Ask::Http));
             if ask == Ask::Watch && master.watch.is_none() {
-                // Only then is it sure to be read at once.
-                if master.lines == 1 {
+                // Only then is it sure to be read at once, and to have a place.
+                if master.lines == 1 && life.masters.len() <= self.limits.masters {
                     master.watch = Some(VecDeque::new());
                 } else {
                     master.watch_unsure = true;
@@ -134,7 +174,7 @@ impl Judge {
         let mut found: Vec<(usize, usize)> = Vec::new();
         for link in &life.masters {
             if let Some(master) = &self.links[*link].master
-                && let Some(index) = master.asked.iter().position(|asked| {
+                && let Some(index) = master.obeyed().position(|asked| {
                     asked.done.is_none()
                         && matches!(&asked.ask, Ask::Broadcast(asked) if **asked == *text)
                 })
@@ -249,10 +289,11 @@ impl Judge {
                     );
                     return broken(OWN, text, &[asked.step, step]);
                 }
-                Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad if asked.ask == *ask => {
+                Ask::Get | Ask::Alive | Ask::Crash | Ask::Bad | Ask::Http if asked.ask == *ask => {
                     return Ok(asked);
                 }
-                other @ (Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash | Ask::Bad) => {
+                other
+                @ (Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash | Ask::Bad | Ask::Http) => {
                     let text = format!("server {who} answered {} to {other:?}", shown(line));
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
@@ -358,6 +399,13 @@ impl Judge {
     }
 
     fn judge_error(&mut self, who: Who, master: &mut Master, step: u64, line: &str) -> Judgement {
+        if is_refusal(line.as_bytes()) {
+            // Nothing more is done for it.
+            master.refused = true;
+            master.asked.clear();
+            master.watch_unsure |= master.watch.take().is_some();
+            return Ok(());
+        }
         if let Some(asked) = master.next_open() {
             match &asked.ask {
                 Ask::Bad => {
@@ -374,17 +422,21 @@ impl Judge {
                     return broken(OWN, text, &[asked.step, step]);
                 }
                 // To a broadcast that was taken for done.
-                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash
+                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash | Ask::Http
                     if master.unsure && self.life(who).log_was_full =>
                 {
                     master.asked.push_front(asked);
                     return Ok(());
                 }
-                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash => {
+                Ask::Get | Ask::Alive | Ask::Watch | Ask::Crash | Ask::Http => {
                     let text = format!("server {who} answered {} to {:?}", shown(line), asked.ask);
                     return broken(REPLIES, text, &[asked.step, step]);
                 }
             }
+        }
+        // To a broadcast that was taken for done, and is the last.
+        if master.unsure && self.life(who).log_was_full {
+            return Ok(());
         }
         broken(
             REPLIES,
@@ -500,6 +552,10 @@ fn watched(line: &str) -> Option<Told> {
         }
         "up" => Some(Told::Up(rest.parse().ok()?)),
         "down" => Some(Told::Down(rest.parse().ok()?)),
+        "gap" => {
+            let (sender, count) = rest.split_once(' ')?;
+            Some(Told::Gap(sender.parse().ok()?, count.parse().ok()?))
+        }
         _ => None,
     }
 }

@@ -87,6 +87,10 @@ impl Judge {
                 &[step],
             );
         };
+        if self.life(who).missed[from.host.index()] > 0 {
+            let text = format!("{at}, and did not keep an earlier message of it");
+            return broken(FIFO, text, &[step, began]);
+        }
         let up = self.links[link].sides[ours].up;
         let number = first + self.links[link].sides[ours].delivered;
         self.links[link].sides[ours].delivered += 1;
@@ -239,7 +243,10 @@ impl Judge {
                     continue;
                 };
                 whole += u64::from(to.delivered > 0);
-                let due = self.life(sender).own.get((first + to.delivered) as usize);
+                // What was not kept was announced.
+                let missed = self.life(receiver).missed[sender.host.index()];
+                let next = first + to.delivered + missed;
+                let due = self.life(sender).own.get(next as usize);
                 let late = due.filter(|own| past(own.at, SETTLED, now));
                 if let Some(own) = late
                     && !under_way(to, from.went, own.end - from.base, now)
@@ -280,11 +287,13 @@ impl Judge {
                 continue;
             };
             let own = &self.life(sender).own;
-            let due = own.get((first + to.delivered) as usize);
+            let missed = life.missed[sender.host.index()];
+            let due = own.get((first + to.delivered + missed) as usize);
             if let Some(due) = due
                 && from.up
+                && !life.log_was_full
                 && past(due.at, STALL, now)
-                && past(to.heard, STALL, now)
+                && past(to.heard.max(life.resumed), STALL, now)
                 && !self.damaged
                 && past(
                     self.trouble.between(sender.host, life.who.host, now),
@@ -317,6 +326,16 @@ impl Judge {
         self.sometimes.add(cases::SOME_GOT_IT, partial);
     }
 
+    /// Whether nobody broadcast lately: all that follows from it has happened.
+    fn is_quiet(&self, now: Time) -> bool {
+        let mut own = self
+            .lives
+            .iter()
+            .flatten()
+            .filter_map(|life| life.own.last());
+        own.all(|own| past(own.at, SETTLED + STALL, now)) && self.trouble.is_over(now)
+    }
+
     /// Sums that a server keeps agree with what was seen of it.
     pub(super) fn sums<M: super::Chat>(
         &self,
@@ -330,11 +349,18 @@ impl Judge {
                 continue;
             };
             let counters = machine.counters();
-            let counted = [counters.broadcasts, counters.deliveries];
-            let seen = [life.own.len() as u64, life.deliveries];
+            let counted = [counters.broadcasts, counters.deliveries, counters.missed];
+            // The latest that were not kept are announced a little later.
+            let announced: u64 = life.missed.iter().sum();
+            let missed = if self.is_quiet(scene.now) {
+                announced
+            } else {
+                counters.missed
+            };
+            let seen = [life.own.len() as u64, life.deliveries, missed];
             if counted != seen {
                 let text = format!(
-                    "server {} counted {counted:?} broadcasts and deliveries, and told of {seen:?}",
+                    "server {} counted {counted:?} broadcasts, deliveries and messages not kept, and told of {seen:?}",
                     life.who
                 );
                 return broken(super::BOUNDS, text, &[scene.step]);

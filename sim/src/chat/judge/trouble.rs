@@ -31,6 +31,9 @@ impl WayTrouble {
 struct HostTrouble {
     /// Since when it stands still.
     paused: Option<Time>,
+    /// When it last stood still, from and to, and when the last trouble before that had ended.
+    stood_still: Option<(Time, Time)>,
+    before: Time,
     starved: bool,
     last: Time,
 }
@@ -120,11 +123,16 @@ impl Trouble {
     }
 
     pub(super) fn paused(&mut self, host: Host, now: Time, paused: bool) {
+        let state = &mut self.hosts[host.index()];
+        if paused && state.paused.is_none() {
+            state.before = state.last;
+        }
         self.host(host, now);
-        let state = &mut self.hosts[host.index()].paused;
+        let state = &mut self.hosts[host.index()];
         if paused {
-            state.get_or_insert(now);
-        } else if let Some(since) = state.take() {
+            state.paused.get_or_insert(now);
+        } else if let Some(since) = state.paused.take() {
+            state.stood_still = Some((since, now));
             // What broke while it stood still is noticed by a silence that begins only now.
             let (hosts, at) = (self.hosts.len(), host.index());
             for (index, way) in self.ways.iter_mut().enumerate() {
@@ -146,6 +154,16 @@ impl Trouble {
         self.hosts[host.index()].paused.is_some()
     }
 
+    /// Whether all trouble was over a second ago.
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        let ways = self
+            .ways
+            .iter()
+            .all(|way| !way.active() && way.last + UNNOTICED < now);
+        let host = |host: &HostTrouble| host.paused.is_none() && host.last + UNNOTICED < now;
+        ways && self.hosts.iter().all(host)
+    }
+
     /// Whether the host's clock, descriptors or pauses troubled it, and until when.
     pub(super) fn of_host(&self, host: Host, now: Time) -> Time {
         let host = &self.hosts[host.index()];
@@ -154,6 +172,25 @@ impl Trouble {
         } else {
             host.last
         }
+    }
+
+    /// If the last trouble of two hosts was that both stood still from one moment to another, and
+    /// nothing else since: until when there was other trouble between them, and since when they
+    /// stood still.
+    pub(super) fn frozen_together(
+        &self,
+        one: Host,
+        other: Host,
+        now: Time,
+    ) -> Option<(Time, Time)> {
+        let [a, b] = [one, other].map(|host| &self.hosts[host.index()]);
+        let (since, until) = a.stood_still.filter(|_| a.stood_still == b.stood_still)?;
+        let awake = [a, b]
+            .iter()
+            .all(|host| host.paused.is_none() && !host.starved && host.last == until);
+        let ways = self.ways_between(one, other, now);
+        let losses = self.losses[self.pair(one, other)];
+        awake.then(|| (a.before.max(b.before).max(ways).max(losses), since))
     }
 
     /// A server was right to give up another.
@@ -170,21 +207,25 @@ impl Trouble {
     /// Until when there was trouble between two hosts, `now` at the latest unless news of it is
     /// still under way.
     pub(super) fn between(&self, one: Host, other: Host, now: Time) -> Time {
+        let last = self.of_host(one, now).max(self.of_host(other, now));
+        let losses = self.losses[self.pair(one, other)];
+        last.max(losses).max(self.ways_between(one, other, now))
+    }
+
+    fn ways_between(&self, one: Host, other: Host, now: Time) -> Time {
         let hosts = self.hosts.len();
-        let ways = [
+        let (there, back) = (
             &self.ways[one.index() * hosts + other.index()],
             &self.ways[other.index() * hosts + one.index()],
-        ];
-        let mut last = self.of_host(one, now).max(self.of_host(other, now));
-        last = last.max(self.losses[self.pair(one, other)]);
-        for way in ways {
-            last = last.max(if way.active() {
+        );
+        let until = |way: &WayTrouble| {
+            if way.active() {
                 now.max(way.last)
             } else {
                 way.last
-            });
-        }
-        last
+            }
+        };
+        until(there).max(until(back))
     }
 }
 

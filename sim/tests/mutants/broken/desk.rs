@@ -8,9 +8,8 @@ impl Broken {
         let comma = usize::from(!self.texts.is_empty());
         let bytes = self.config.limits.log;
         if (self.log.len() + comma + text.len()) as u64 > bytes {
-            let left = conn.is_some();
-            if left || !self.log_was_full {
-                self.tell(News::LogFull { bytes, left });
+            if !self.log_was_full {
+                self.tell(News::LogFull { bytes });
             }
             self.log_was_full = true;
             return false;
@@ -27,6 +26,19 @@ impl Broken {
         });
         self.tell_watchers(&format!("delivered {sender} {text}\n"));
         true
+    }
+
+    /// Counts a message of a peer that is not kept, and says so.
+    pub(super) fn miss(&mut self, peer: u32) {
+        self.missed[peer as usize] = true;
+        self.counters.missed += 1;
+        let second = self.counters.missed.is_multiple_of(2);
+        if self.is(Fault::SilentGap) || (second && self.is(Fault::GapTooSmall)) {
+            return;
+        }
+        let count = 1 + u64::from(self.is(Fault::GapTooLarge));
+        self.tell(News::Gap { peer, count });
+        self.tell_watchers(&format!("gap {peer} {count}\n"));
     }
 
     pub(super) fn record_late(&mut self) {
@@ -104,6 +116,12 @@ impl Broken {
 
     pub(super) fn command(&mut self, conn: Conn, line: &[u8]) {
         let line = std::str::from_utf8(line.trim_ascii()).unwrap_or("not UTF-8");
+        let is_http = ["GET /", "POST /", "Host:"]
+            .iter()
+            .any(|begin| line.starts_with(begin));
+        if is_http && !self.is(Fault::ObeysWebPages) {
+            return self.end(conn, Why::Http, false);
+        }
         let text = line.strip_prefix("broadcast ");
         let text = text.filter(|text| !text.is_empty() && text.len() <= self.config.limits.text);
         let words = match text {

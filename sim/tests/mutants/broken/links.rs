@@ -1,7 +1,7 @@
 //! Links: lines between servers, who is at the other end, messages and the faults of both.
 
 use super::{Broken, Fault, Link, Role};
-use chatroom_core::{Conn, News, Why};
+use chatroom_core::{Action, Conn, News, Why};
 
 impl Broken {
     pub(super) fn link_bytes(&mut self, conn: Conn, bytes: &[u8]) {
@@ -13,6 +13,7 @@ impl Broken {
         };
         let gap = now.since(link.heard);
         link.heard = now;
+        link.excused_until = None;
         if fault == Fault::BacklogIsFresh && gap > suspicion {
             link.heard = now + gap;
         }
@@ -113,6 +114,14 @@ impl Broken {
             {
                 return Err(Why::Replaced);
             }
+            if self.is(Fault::ContendsForEver) {
+                if let Some(link) = self.at_mut(conn) {
+                    link.role = Role::Old(peer);
+                }
+                self.contenders[peer as usize] = true;
+                self.actions.push_back(Action::Pause(conn));
+                return Ok(());
+            }
             if self.is(Fault::KeepOldLink) {
                 if let Some(link) = self.at_mut(conn) {
                     link.role = Role::Old(peer);
@@ -126,6 +135,9 @@ impl Broken {
             } else {
                 self.end(present, Why::Replaced, false);
             }
+        }
+        if self.contenders[peer as usize] {
+            return Err(Why::Contested);
         }
         if inbound {
             let ping = self.ping();
@@ -189,10 +201,11 @@ impl Broken {
             self.counters.deliveries += 1;
             return;
         }
-        if self.record(peer, Some(conn), text) {
+        let missed = self.missed[peer as usize] && !self.is(Fault::KeepsAfterGap);
+        if !missed && self.record(peer, Some(conn), text) {
             self.counters.deliveries += 1;
         } else {
-            self.leave(Why::LogFull, |_| true);
+            self.miss(peer);
         }
         if self.is(Fault::Relay) {
             let line = self.msg(text);

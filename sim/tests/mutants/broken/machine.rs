@@ -2,8 +2,8 @@
 
 use super::{Broken, Fault, Role};
 use chatroom_core::{
-    Action, Conn, Dialled, Door, LINKS, Loss, MASTERS, Machine, Misuse, News, Refused, Remote,
-    SHUTDOWN, STARVED, Time, Timeout, Why,
+    Action, Conn, Dialled, Door, LINKS, Loss, Machine, Misuse, News, Refused, Remote, SHUTDOWN,
+    STARVED, Time, Timeout, Why,
 };
 
 impl Machine for Broken {
@@ -11,11 +11,12 @@ impl Machine for Broken {
 
     fn handle_start(&mut self, now: Time) {
         self.enter(now);
+        self.started = true;
         self.beat = Some(self.now + self.config.times.heartbeat);
         (0..self.config.id).for_each(|peer| self.dial(peer));
     }
 
-    fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
+    fn handle_accepted(&mut self, now: Time, door: Door, _: Remote) -> Result<Conn, Refused> {
         self.enter(now);
         if self.ending.is_some() || (self.left && door == LINKS) {
             return Err(Refused);
@@ -24,22 +25,31 @@ impl Machine for Broken {
             let conn = self.take(Role::Inbound);
             self.deadlines
                 .push((self.now + self.config.times.greeting, conn));
+            self.settle();
             return Ok(conn);
         }
-        let masters = self.conns(|link| link.role == Role::Master);
-        if masters.len() >= self.config.limits.masters {
+        let count = self.conns(|link| link.role == Role::Master).len();
+        if self.is(Fault::TurnsAway) && count >= self.config.limits.masters {
+            return Err(Refused);
+        }
+        let most = self.config.limits.masters.max(self.config.limits.nameless);
+        if self.is(Fault::ClosesOldest) && count >= most {
             let idle = self
                 .all()
                 .filter(|link| link.role == Role::Master && !link.valid);
-            let oldest = idle.min_by_key(|link| link.number).ok_or(Refused)?.conn;
-            self.end(oldest, Why::Crowded, false);
+            if let Some(oldest) = idle.min_by_key(|link| link.number) {
+                self.end(oldest.conn, Why::Crowded, false);
+            }
         }
-        Ok(self.take(Role::Master))
+        let conn = self.take(Role::Master);
+        self.settle();
+        Ok(conn)
     }
 
     fn handle_starved(&mut self, now: Time, door: Door) {
         self.enter(now);
-        self.shut(door, self.now + STARVED);
+        self.shut_until[usize::from(door.0)] = Some(self.now + STARVED);
+        self.settle();
     }
 
     fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
@@ -170,12 +180,8 @@ impl Machine for Broken {
                 self.dial(peer);
             }
         }
-        for door in [LINKS, MASTERS] {
-            let slot = &mut self.shut[usize::from(door.0)];
-            if self.ending.is_none() && slot.is_some_and(|at| at <= now) {
-                *slot = None;
-                self.actions.push_back(Action::Open(door));
-            }
+        for until in &mut self.shut_until {
+            until.take_if(|at| *at <= now);
         }
         if self.beat.is_some_and(|at| at <= now) {
             self.heartbeat();
@@ -194,7 +200,6 @@ impl Machine for Broken {
         }
         self.ending = Some(self.now + SHUTDOWN);
         self.tell(News::Ending);
-        self.actions.extend([LINKS, MASTERS].map(Action::Shut));
         self.leave(Why::Ending, |link| !matches!(link.role, Role::Peer(_)));
         self.settle();
     }
@@ -224,7 +229,7 @@ impl Machine for Broken {
         let judges = links().filter(|(_, why)| *why != Why::DialTimeout);
         let redials = self.peers.iter().filter_map(|peer| peer.redial);
         let doors = self
-            .shut
+            .shut_until
             .iter()
             .flatten()
             .copied()

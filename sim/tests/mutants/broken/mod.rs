@@ -6,7 +6,8 @@ mod links;
 mod machine;
 
 use chatroom_core::{
-    Action, Config, Conn, Counters, Door, Gauges, Halt, News, Place, SETTLED, Span, Time, Why,
+    Action, Config, Conn, Counters, Door, Gauges, Halt, LATE, LINKS, MASTERS, News, Place, SETTLED,
+    Span, Time, Why,
 };
 use chatroom_sim::chat::Chat;
 use std::collections::VecDeque;
@@ -44,6 +45,17 @@ pub(crate) enum Fault {
     PanicOnCommas,
     ForgetResume,
     DeadSpeakLast,
+    SilentGap,
+    GapTooSmall,
+    GapTooLarge,
+    KeepsAfterGap,
+    ObeysWebPages,
+    NoExcuse,
+    ExcusedForEver,
+    ClosesOldest,
+    TurnsAway,
+    DialsTwice,
+    ContendsForEver,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +76,8 @@ struct Link {
     number: u64,
     since: Time,
     heard: Time,
+    /// Until when it is not suspected, since this server was itself away.
+    excused_until: Option<Time>,
     /// The unfinished line.
     input: Vec<u8>,
     skipping: bool,
@@ -104,7 +118,15 @@ pub(crate) struct Broken {
     texts: Vec<(u32, String)>,
     log_was_full: bool,
     beat: Option<Time>,
-    shut: [Option<Time>; 2],
+    /// By door: until when nothing is accepted for want of descriptors, and whether the driver
+    /// was told to accept nothing.
+    shut_until: [Option<Time>; 2],
+    shut: [bool; 2],
+    /// By peer: whether a message of it was not kept.
+    missed: Vec<bool>,
+    /// For a fault: by peer, whether a link that named it while it was up still waits.
+    contenders: Vec<bool>,
+    started: bool,
     ending: Option<Time>,
     left: bool,
     halted: bool,
@@ -162,7 +184,11 @@ impl Broken {
             texts: Vec::new(),
             log_was_full: false,
             beat: None,
-            shut: [None; 2],
+            shut_until: [None; 2],
+            shut: [false; 2],
+            missed: vec![false; config.servers as usize],
+            contenders: vec![false; config.servers as usize],
+            started: false,
             ending: None,
             left: false,
             halted: false,
@@ -180,7 +206,19 @@ impl Broken {
     }
 
     fn enter(&mut self, now: Time) {
+        let away = now.since(self.now) > self.config.times.heartbeat + LATE;
         self.now = self.now.max(now);
+        if away && self.started && !self.is(Fault::NoExcuse) {
+            let chance = if self.is(Fault::ExcusedForEver) {
+                Span::from_millis(3_600_000)
+            } else {
+                self.config.times.heartbeat
+            };
+            let until = self.now + chance;
+            for link in self.links.iter_mut().flatten() {
+                link.excused_until.get_or_insert(until);
+            }
+        }
     }
 
     fn tell(&mut self, news: News) {
@@ -233,6 +271,7 @@ impl Broken {
             number: self.made,
             since: self.now,
             heard: self.now,
+            excused_until: None,
             input: Vec::new(),
             skipping: false,
             held: Vec::new(),
@@ -359,7 +398,13 @@ impl Broken {
         } else {
             link.heard
         };
-        from + self.config.times.suspicion
+        let at = from + self.config.times.suspicion;
+        link.excused_until.map_or(at, |until| until.max(at))
+    }
+
+    fn greets_by(&self, link: &Link) -> Time {
+        let at = link.since + self.config.times.greeting;
+        link.excused_until.map_or(at, |until| until.max(at))
     }
 
     /// When something is due on a link, and what.
@@ -367,9 +412,7 @@ impl Broken {
         let times = &self.config.times;
         match link.role {
             Role::Peer(_) | Role::Old(_) => Some((self.silent_at(link), Why::Silent)),
-            Role::Outbound(_) | Role::Inbound => {
-                Some((link.since + times.greeting, Why::NoGreeting))
-            }
+            Role::Outbound(_) | Role::Inbound => Some((self.greets_by(link), Why::NoGreeting)),
             Role::Dialling(_) => Some((link.since + times.dial, Why::DialTimeout)),
             Role::Master => None,
         }
@@ -393,6 +436,12 @@ impl Broken {
         self.conns(free)
             .into_iter()
             .for_each(|conn| self.push(conn, &line));
+        if self.is(Fault::DialsTwice) {
+            let up = (0..self.config.id).filter(|id| self.peers[*id as usize].link.is_some());
+            up.collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|id| self.dial(id));
+        }
     }
 
     fn finish(&mut self) {
@@ -406,12 +455,33 @@ impl Broken {
         if self.ending.is_some() && !self.halted && self.all().all(|link| link.out.is_empty()) {
             self.finish();
         }
+        if !self.halted {
+            self.settle_doors();
+        }
     }
 
-    fn shut(&mut self, door: Door, until: Time) {
-        let slot = &mut self.shut[usize::from(door.0)];
-        if slot.replace(until).is_none() {
-            self.actions.push_back(Action::Shut(door));
+    /// Whether a door can take no more.
+    fn is_full(&self, door: Door) -> bool {
+        let limits = &self.config.limits;
+        let count = |role: Role| self.all().filter(|link| link.role == role).count();
+        match door {
+            LINKS => count(Role::Inbound) >= limits.nameless,
+            _ => count(Role::Master) >= limits.masters + limits.nameless,
+        }
+    }
+
+    /// Tells the driver at which doors to accept.
+    fn settle_doors(&mut self) {
+        for door in [LINKS, MASTERS] {
+            let index = usize::from(door.0);
+            let full = self.is_full(door) && !self.is(Fault::TurnsAway);
+            let shut = self.ending.is_some() || self.shut_until[index].is_some() || full;
+            if std::mem::replace(&mut self.shut[index], shut) != shut {
+                self.actions.push_back(match shut {
+                    true => Action::Shut(door),
+                    false => Action::Open(door),
+                });
+            }
         }
     }
 }

@@ -1,0 +1,90 @@
+//! Whom to dial, and when: the ids below the own one, with pauses between two dials of the same
+//! peer that grow with failure, with sessions that never last, and with the number of peers that
+//! are missing.
+
+use super::{Above, Mesh};
+use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING};
+use crate::link::{Link, Role};
+use crate::machine::{Action, Conn, Dialled, Misuse, Place};
+use crate::news::Why;
+use crate::slots::Owner;
+use crate::time::Span;
+use crate::timers::Timer;
+use crate::turn::Turn;
+use crate::wire;
+
+impl Mesh {
+    /// Begins: dials all ids below the own one.
+    pub(crate) fn start(&mut self, turn: &mut Turn) {
+        turn.timers
+            .by(Timer::Heartbeat, turn.now + self.times.heartbeat);
+        for peer in 0..self.id {
+            self.dial(turn, peer);
+        }
+    }
+
+    pub(super) fn dial(&mut self, turn: &mut Turn, peer: u32) {
+        let conn = turn.slots.take(Owner::Mesh);
+        turn.counters.dials += 1;
+        self.peers[peer as usize].redial = None;
+        self.insert(Link::new(
+            conn,
+            Role::Dialling(peer),
+            turn.now,
+            wire::longest(self.limits.text),
+        ));
+        turn.timers.by(Timer::Dial, turn.now + self.times.dial);
+        turn.act(Action::Dial {
+            conn,
+            to: Place(peer),
+        });
+    }
+
+    /// Plans the next dial of a peer that we are the one to dial. `flapping` says that a session
+    /// with it ended before it had settled.
+    pub(super) fn redial_later(&mut self, turn: &mut Turn, peer: u32, flapping: bool) {
+        if peer >= self.id || self.left {
+            return;
+        }
+        // The more peers are missing, the longer the pauses: the rate of all dials is bounded.
+        let missing = u64::from(self.id - self.dialled_up);
+        let crowd = BACKOFF_CROWD.times(missing).min(BACKOFF_CROWD_MAX);
+        let most = self.times.backoff_max.max(if flapping {
+            crowd.max(BACKOFF_FLAPPING)
+        } else {
+            crowd
+        });
+        let entry = &mut self.peers[peer as usize];
+        let bound = entry.backoff.min(most).as_micros();
+        let pause = Span::from_micros(self.rng.between(bound.div_ceil(2), bound));
+        entry.backoff = entry.backoff.times(2).min(most);
+        let at = turn.now + pause;
+        entry.redial = Some(at);
+        turn.timers.by(Timer::Redial, at);
+    }
+
+    pub(crate) fn handle_dialled(
+        &mut self,
+        turn: &mut Turn,
+        above: &mut impl Above,
+        conn: Conn,
+        outcome: Dialled,
+    ) -> Result<(), Misuse> {
+        let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
+        let Role::Dialling(peer) = link.role else {
+            return Err(Misuse::WrongState);
+        };
+        match outcome {
+            Dialled::Failed => self.end(turn, above, conn, Why::Refused, true),
+            Dialled::Connected => {
+                link.role = Role::Outbound(peer);
+                link.since = turn.now;
+                link.push(&self.ping, turn.now);
+                turn.act(Action::Send(conn));
+                turn.timers
+                    .by(Timer::Greeting, turn.now + self.times.greeting);
+            }
+        }
+        Ok(())
+    }
+}
