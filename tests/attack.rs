@@ -100,11 +100,11 @@ fn withstands(kind: Kind) {
     let count = attacks();
     // A tenth of it shows how much memory an attack takes at one time.
     attack(&grid, count.div_ceil(10));
-    let before = [0, 1, 2].map(|id| memory(&grid, id));
+    let before = [0, 1, 2].map(|id| grid.memory(id));
     let begin = Instant::now();
     attack(&grid, count);
     let took = begin.elapsed();
-    let after = [0, 1, 2].map(|id| memory(&grid, id));
+    let after = [0, 1, 2].map(|id| grid.memory(id));
     eprintln!(
         "{count} attacks on each kind of port in {took:.1?}; {before:?} bytes, then {after:?}"
     );
@@ -114,13 +114,6 @@ fn withstands(kind: Kind) {
     for (before, after) in before.into_iter().zip(after) {
         assert!(after <= before + FLAT, "grew from {before} to {after}");
     }
-}
-
-/// Resident bytes of a server.
-fn memory(grid: &Grid, id: usize) -> usize {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", grid.pid(id))).unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size()
 }
 
 /// Makes `count` attacks on the ports of the links, and as many on those of the masters.

@@ -54,6 +54,16 @@ fn a_mistake_is_named_in_one_sentence_with_a_hint() {
              hint: --suspicion is longer than --heartbeat\n",
         ),
         (
+            "serve 0 3 10000 --max-text 10000000",
+            "error: --max-text 10000000 needs --max-watch of at least 10000016, which is 8388608\n\
+             hint: `chatroom serve --help` tells what each value means\n",
+        ),
+        (
+            "serve 0 3 10000 --max-text 99999 --max-lag 65536 --max-high-water 65536",
+            "error: --max-text 99999 needs --max-lag of at least 100008, which is 65536\n\
+             hint: `chatroom serve --help` tells what each value means\n",
+        ),
+        (
             "serve 0 3 10000 --max-high-water 99999999999",
             "error: --max-lag 33554432: expected 99999999999 to 1099511627776\n\
              hint: --max-lag is at least --max-high-water\n",

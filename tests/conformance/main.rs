@@ -7,6 +7,7 @@
 //! - `CHATROOM_STRICT=1` also asserts the bounds on time, which are otherwise only measured and
 //!   printed (`--nocapture` shows them). For a calm machine, with `--test-threads=1`.
 //! - `CHATROOM_LONG=1` runs the longer form of the cases that have one.
+//! - `CHATROOM_TEST_BINARY=PATH` tests another binary than the one of this build.
 
 mod cases;
 mod grid;
@@ -43,10 +44,12 @@ on_each_runtime! {
     Light input::a_master_that_resets_at_any_byte_disturbs_nobody;
     Light peers::a_peer_that_never_reads_is_dropped_and_holds_up_nobody;
     Light peers::silent_connections_make_room_for_those_that_speak;
-    Light peers::a_second_link_of_a_peer_replaces_the_first;
+    Light peers::a_second_link_takes_over_from_one_that_ends_or_falls_silent;
+    Light peers::a_second_link_does_not_replace_one_that_is_heard;
     Light peers::a_flood_past_the_descriptors_leaves_links_and_masters_working;
     Light ends::each_server_killed_is_noticed_and_comes_back_empty;
     Light ends::each_server_stopped_is_noticed_and_comes_back;
+    Light ends::a_server_that_was_stopped_tells_of_no_sessions_that_never_were;
     Light ends::an_observer_that_slept_accuses_nobody;
     Light ends::a_server_that_comes_back_before_its_death_was_noticed_is_taken_in;
     Light ends::a_signal_under_load_loses_nothing_that_was_accepted;
@@ -59,6 +62,32 @@ on_each_runtime! {
     Light masters::a_master_that_is_done_speaking_gets_its_answers;
     Light masters::a_watcher_is_told_what_happens_as_it_happens;
     Light masters::each_get_extends_the_one_before_while_messages_pour_in;
+    Light clients::masters_that_come_and_go_are_all_heard;
+    Light clients::masters_that_come_and_go_at_once_are_all_heard;
+    Light clients::masters_that_come_and_go_while_a_server_is_stopped_are_all_heard;
+    Light clients::masters_that_reset_once_they_spoke_are_all_heard;
+    Light clients::peers_that_come_and_go_are_all_heard;
+    Light clients::peers_that_come_and_go_while_a_server_is_stopped_are_all_heard;
+    Light clients::a_peer_that_comes_back_again_and_again_to_a_stopped_server_is_heard;
+    Light clients::peers_that_reset_once_they_spoke_are_all_heard;
+    Light full::a_full_log_announces_its_gaps_and_stays_in_the_grid;
+    Light readers::steady_readers_of_100_kb_a_second_keep_their_sessions;
+    Light readers::steady_readers_of_1_mb_a_second_keep_their_sessions;
+    Light readers::steady_readers_of_3_mb_a_second_keep_their_sessions;
+    Light readers::steady_readers_of_6_mb_a_second_keep_their_sessions;
+    Heavy readers::steady_readers_of_50_mb_a_second_keep_their_sessions;
+    Heavy readers::peers_that_ping_and_take_nothing_hold_up_nobody;
+    Light readers::the_longest_text_fits_any_limits_that_are_not_refused;
+    Light readers::masters_that_ask_and_do_not_read_cost_little;
+    Light strangers::an_http_request_is_closed_and_not_obeyed;
+    Light strangers::idle_masters_give_way_and_who_is_refused_is_told;
+    Light strangers::a_peer_impersonated_10_times_a_second_stays_up;
+    Light strangers::a_peer_impersonated_100_times_a_second_stays_up;
+    Heavy strangers::a_thousand_silent_connections_a_second_keep_nobody_out;
+    Heavy strangers::five_thousand_silent_connections_a_second_keep_nobody_out;
+    Heavy strangers::one_accept_a_second_makes_a_whole_grid;
+    Heavy strangers::two_accepts_a_second_make_a_whole_grid;
+    Heavy strangers::five_accepts_a_second_make_a_whole_grid;
     Heavy bursts::ten_thousand_broadcasts_in_one_write_arrive_in_order;
     Heavy bursts::a_receiver_killed_in_a_burst_costs_the_others_nothing;
     Heavy bursts::a_receiver_stopped_under_a_burst_holds_up_nobody_and_catches_up;

@@ -47,6 +47,23 @@ pub(crate) fn each_server_stopped_is_noticed_and_comes_back(kind: Kind) {
     }
 }
 
+/// Its peers dial it again and again meanwhile: connections that are over by the time they are read
+/// are no sessions, and a watcher is told of none.
+pub(crate) fn a_server_that_was_stopped_tells_of_no_sessions_that_never_were(kind: Kind) {
+    let grid = Grid::up(&all(kind, 4), "");
+    let watch = grid.watch(0);
+    grid.stop(0);
+    sleep(3 * SECOND);
+    grid.resume(0);
+    grid.whole();
+    for id in [1, 2, 3] {
+        grid.reaches(id, &[0]);
+        let told = ["up", "down"].map(|word| watch.told(&format!("{word} {id}")).len());
+        eprintln!("ups and downs of {id}: {told:?}");
+        assert!(told.iter().all(|&count| count <= 3), "of {id}: {told:?}");
+    }
+}
+
 /// Its peers wait for it longer than it sleeps, it waits for them less long: only the bytes that
 /// wait in its sockets tell it that they live.
 pub(crate) fn an_observer_that_slept_accuses_nobody(kind: Kind) {

@@ -10,6 +10,7 @@ use master::{Master, Watch};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,13 @@ const PATIENT: &str = "--suspicion 25000 --greeting 25000 --dial 25000";
 static REACHES: AtomicUsize = AtomicUsize::new(0);
 const BASE: u16 = 3000;
 const MASTERS: u16 = 10_000;
+
+/// The binary that is tested: the one of this build, or another release that
+/// `CHATROOM_TEST_BINARY` names, to see a case fail with it.
+pub(crate) fn binary() -> OsString {
+    let other = env::var_os("CHATROOM_TEST_BINARY");
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_chatroom").into())
+}
 
 /// What a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,13 +174,13 @@ impl Grid {
         let seat = &self.seats[id];
         let place = [id, self.seats.len(), usize::from(Self::master_port(id))];
         let place = place.map(|value| value.to_string());
-        let binary = env!("CARGO_BIN_EXE_chatroom");
+        let binary = binary();
         let mut command = match (seat.kind, seat.descriptors) {
             (Kind::Std | Kind::Smol, None) => Command::new(binary),
             (Kind::Std | Kind::Smol, Some(most)) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, binary]);
+                shell.args(["-c", &script]).arg(binary);
                 shell
             }
             (Kind::Foreign | Kind::MsgFirst, _) => {
@@ -298,6 +306,19 @@ impl Grid {
         begin.elapsed()
     }
 
+    /// Waits until server `id` says that exactly `ids` are alive.
+    pub(crate) fn agree_at(&self, id: usize, ids: &[usize]) {
+        let mut master = self.master(id);
+        until(&format!("{id} lists {ids:?}"), || master.alive() == ids);
+    }
+
+    /// Resident bytes of a server.
+    pub(crate) fn memory(&self, id: usize) -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.pid(id))).unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size()
+    }
+
     /// Waits until every server lists every server.
     pub(crate) fn whole(&self) -> Duration {
         self.agree(&self.ids())
@@ -347,7 +368,7 @@ impl Grid {
         if files.is_empty() {
             return;
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chatroom"));
+        let mut command = Command::new(binary());
         let output = command.arg("replay").args(&files).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let complaints = String::from_utf8_lossy(&output.stderr);

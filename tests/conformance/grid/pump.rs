@@ -20,7 +20,7 @@ impl Pump {
         let stop = Arc::new(AtomicBool::new(false));
         let senders = ids.iter().map(|&id| {
             let mut master = grid.master(id);
-            // One that has given a valid command is never closed to make room.
+            // One that was served has a place, and keeps it while it is not idle.
             master.alive();
             let stop = Arc::clone(&stop);
             let sender = thread::spawn(move || {

@@ -1,7 +1,9 @@
 //! A connection that says whatever a test wants it to.
 
 use super::LONG;
+use rustix::fd::OwnedFd;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, connect, socket_with};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -61,4 +63,13 @@ impl Stranger {
     pub(crate) fn resets(self) {
         set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// Begins a connection and does not wait until it is made: a full queue holds up nobody.
+pub(crate) fn begin_to_connect(host: Ipv4Addr, port: u16) -> OwnedFd {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    // In progress, or refused: the other side's right.
+    let _ = connect(&socket, &SocketAddrV4::new(host, port));
+    socket
 }
