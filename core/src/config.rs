@@ -26,7 +26,7 @@ pub const BACKOFF_FLAPPING: Span = Span::from_millis(400);
 /// dials does not grow with their number.
 pub const BACKOFF_CROWD: Span = Span::from_micros(800);
 /// The longest pause between two dials of the same peer, however many peers are missing.
-pub const BACKOFF_CROWD_MAX: Span = Span::from_millis(820);
+pub const BACKOFF_CROWD_MAX: Span = Span::from_millis(900);
 /// What a wake-up may be late before a server takes it that it was itself away, on top of a
 /// heartbeat.
 pub const LATE: Span = Span::from_millis(50);

@@ -53,18 +53,21 @@ pub(crate) enum Came<T> {
 /// There is no `TCP_USER_TIMEOUT`: on Linux it also ends a connection whose reader pauses for that
 /// long, though its host answers every probe.
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let domain = Domain::for_address(address);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let socket = {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket
+    };
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    configure(&socket)?;
     Ok(socket)
 }
 
-fn configure<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+/// Sets what a connection needs once it stands: a dial of a peer that is away costs little so.
+pub(crate) fn configure<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     let socket = socket.into();
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
@@ -80,6 +83,7 @@ fn configure<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
 /// A socket that listens on `address` and whose accepting does not block.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address)?;
+    configure(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -114,7 +118,8 @@ pub(crate) fn gone(socket: &TcpStream) -> bool {
     matches!(rustix::event::poll(&mut polled, Some(&AT_ONCE)), Ok(1..))
 }
 
-/// Begins to connect; the second part tells whether the connection already stands.
+/// Begins to connect; the second part tells whether the connection already stands. On one machine a
+/// dial is answered before the call returns, so that it never has to be waited for.
 ///
 /// While nobody listens on `address`, the system may draw its port as the source port, and TCP then
 /// connects the socket to itself. That one is thrown away here, before anybody hears of it, and
@@ -128,7 +133,12 @@ pub(crate) fn dial(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
         let socket = socket(address)?;
         let stands = match socket.connect(&address.into()) {
             Ok(()) => true,
-            Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
+            Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
+                if let Some(error) = socket.take_error()? {
+                    return Err(error);
+                }
+                false
+            }
             Err(e) => return Err(e),
         };
         if socket.local_addr()?.as_socket() != Some(address) {

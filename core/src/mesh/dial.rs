@@ -8,7 +8,7 @@ use crate::link::{Link, Role};
 use crate::machine::{Action, Conn, Dialled, Misuse, Place};
 use crate::news::Why;
 use crate::slots::Owner;
-use crate::time::Span;
+use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire;
@@ -56,9 +56,20 @@ impl Mesh {
         });
         let entry = &mut self.peers[peer as usize];
         let bound = entry.backoff.min(most).as_micros();
-        let pause = Span::from_micros(self.rng.between(bound.div_ceil(2), bound));
+        // With many missing, pauses are long already, and need to be apart only a little.
+        let least = if crowd > self.times.backoff_max {
+            bound - bound / 8
+        } else {
+            bound.div_ceil(2)
+        };
+        let pause = self.rng.between(least, bound);
         entry.backoff = entry.backoff.times(2).min(most);
-        let at = turn.now + pause;
+        // Dials that are due at nearly the same time are made together.
+        let tick = (bound / 64).max(1);
+        let at = (turn.now.as_micros() + pause)
+            .div_ceil(tick)
+            .saturating_mul(tick);
+        let at = Time::from_micros(at);
         entry.redial = Some(at);
         turn.timers.by(Timer::Redial, at);
     }

@@ -152,6 +152,9 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             return;
         };
         let mut came = socket::dialled(&seat.socket);
+        if matches!(came, Came::Done(())) && socket::configure(&*seat.socket).is_err() {
+            came = Came::Broken;
+        }
         if matches!(came, Came::Done(()))
             && reads == Reads::Blocking
             && seat.socket.set_nonblocking(false).is_err()
