@@ -8,13 +8,14 @@ use std::env;
 /// What the variables of this project begin with.
 const PREFIX: &str = "CHATROOM_";
 /// Variables of the project's tools and tests, which a server may inherit from them.
-const TOOLS: [&str; 8] = [
+const TOOLS: [&str; 9] = [
     "CHATROOM_ATTACKS",
     "CHATROOM_BROWSER",
     "CHATROOM_GOLDEN",
     "CHATROOM_LONG",
     "CHATROOM_SIM_PRINT_HASHES",
     "CHATROOM_STRICT",
+    "CHATROOM_TEST_ALONE",
     "CHATROOM_TEST_INSIDE",
     "CHATROOM_TIMEOUT",
 ];

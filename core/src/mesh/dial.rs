@@ -56,19 +56,15 @@ impl Mesh {
         });
         let entry = &mut self.peers[peer as usize];
         let bound = entry.backoff.min(most).as_micros();
-        // With many missing, pauses are long already, and need to be apart only a little.
-        let least = if crowd > self.times.backoff_max {
-            bound - bound / 8
-        } else {
-            bound.div_ceil(2)
-        };
-        let pause = self.rng.between(least, bound);
+        let mut at = turn.now.as_micros() + self.rng.between(bound.div_ceil(2), bound);
+        if crowd > self.times.backoff_max {
+            // With many missing, pauses are long and need to be apart only a little; those that
+            // are due at nearly the same time are dialled together.
+            let tick = (bound / 64).max(1);
+            at = turn.now.as_micros() + self.rng.between(bound - bound / 8, bound);
+            at -= at % tick;
+        }
         entry.backoff = entry.backoff.times(2).min(most);
-        // Dials that are due at nearly the same time are made together.
-        let tick = (bound / 64).max(1);
-        let at = (turn.now.as_micros() + pause)
-            .div_ceil(tick)
-            .saturating_mul(tick);
         let at = Time::from_micros(at);
         entry.redial = Some(at);
         turn.timers.by(Timer::Redial, at);
