@@ -8,7 +8,7 @@ use std::env;
 /// What the variables of this project begin with.
 const PREFIX: &str = "CHATROOM_";
 /// Variables of the project's tools and tests, which a server may inherit from them.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 10] = [
     "CHATROOM_ATTACKS",
     "CHATROOM_BROWSER",
     "CHATROOM_GOLDEN",
@@ -16,6 +16,7 @@ const TOOLS: [&str; 9] = [
     "CHATROOM_SIM_PRINT_HASHES",
     "CHATROOM_STRICT",
     "CHATROOM_TEST_ALONE",
+    "CHATROOM_TEST_BINARY",
     "CHATROOM_TEST_INSIDE",
     "CHATROOM_TIMEOUT",
 ];
