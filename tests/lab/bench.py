@@ -1,6 +1,7 @@
 """A folder with the lab's tools and a `process` that runs the fake server."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,12 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import grading  # noqa: E402
+
+# A shell without job control starts its jobs with SIGINT ignored, which a process that is started
+# here would inherit and respect: the tests ask what the signals do.
+for _signal in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 FAKE = os.path.join(LAB, "fake_server.py")
 
