@@ -135,7 +135,7 @@ impl Mesh {
     }
 
     /// Takes in a link that was accepted. One whose dialler has left while it waited would be up
-    /// for a moment only: it is refused.
+    /// for a moment only: it is a session only for what it broadcast.
     pub(crate) fn handle_accepted(&mut self, turn: &mut Turn, remote: Remote) -> Option<Conn> {
         if self.left {
             return None;

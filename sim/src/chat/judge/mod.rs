@@ -389,7 +389,7 @@ impl<M: Chat> Observer<M> for Judge {
                 }
             }
             Fact::TurnedAway { who, door, link: _ } => {
-                return self.turned_away(now, step, *who, *door);
+                return self.turned_away(step, *who, *door);
             }
             Fact::Opened { door: None, .. }
             | Fact::DialFailed { .. }

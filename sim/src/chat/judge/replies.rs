@@ -91,8 +91,7 @@ impl Judge {
     }
 
     /// A server closed a connection that it accepted without reading from it.
-    pub(super) fn turned_away(&mut self, now: Time, step: u64, who: Who, door: Door) -> Judgement {
-        let _ = now;
+    pub(super) fn turned_away(&self, step: u64, who: Who, door: Door) -> Judgement {
         if door != MASTERS || self.life(who).leaving {
             return Ok(());
         }
