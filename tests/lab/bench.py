@@ -50,6 +50,8 @@ class Bench(unittest.TestCase):
         """The fakes whose process is still there."""
         found = []
         for name in os.listdir(self.grid):
+            if name.startswith("."):
+                continue  # Not renamed yet.
             with open(os.path.join(self.grid, name)) as source:
                 pid = int(source.read())
             try:

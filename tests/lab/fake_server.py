@@ -102,8 +102,11 @@ def main():
         signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
     if mode == "late":
         time.sleep(0.3)
-    with open(os.path.join(folder, "%s-%d" % (host, pid)), "w") as out:
+    # By renaming: who looks finds the whole number or nothing.
+    whole, part = os.path.join(folder, "%s-%d" % (host, pid)), os.path.join(folder, ".%s-%d" % (host, pid))
+    with open(part, "w") as out:
         out.write(str(os.getpid()))
+    os.rename(part, whole)
     if mode == "deaf":
         time.sleep(60)
     listener = socket.socket()
