@@ -1,7 +1,7 @@
 //! The grid as one server is told of it at its start: where it listens, whom it expects, and who
 //! of them never came.
 
-use chatroom_core::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::net::SocketAddr;
 use tracing::{info, warn};
 

@@ -1,6 +1,7 @@
 //! What is probably wrong when connections end in a way that a sound grid does not show.
 
-use chatroom_core::{Span, Times, Why};
+use chatroom_core::{Times, Why};
+use chatroom_machine::Span;
 
 /// The server that is asked about.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! What a server counts, as metrics: the observer puts them in, whoever scrapes reads them out.
 
 use crate::process::Process;
-use chatroom_core::{Counters, Gauges, Span, Why};
+use chatroom_core::{Counters, Gauges, Why};
+use chatroom_machine::Span;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;

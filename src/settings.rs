@@ -1,6 +1,7 @@
 //! The limits and times of a server: as options, and as the header of a recording.
 
-use chatroom_core::{Config, Limits, Span, Times};
+use chatroom_core::{Config, Limits, Times};
+use chatroom_machine::Span;
 use clap::Args;
 use std::fmt::Write;
 use std::str::{FromStr, Lines};

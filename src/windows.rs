@@ -1,6 +1,6 @@
 //! Counts of like events in windows of time, so that the log can leave out what repeats.
 
-use chatroom_core::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How often events of each key came since the first of them, for the length of a window; then

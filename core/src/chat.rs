@@ -4,7 +4,6 @@
 use crate::config::{GAPS, Limits};
 use crate::desk::Desk;
 use crate::log::Log;
-use crate::machine::Conn;
 use crate::mesh::Above;
 use crate::news::News;
 use crate::timers::Timer;
@@ -12,6 +11,7 @@ use crate::turn::Turn;
 use crate::wire;
 use alloc::format;
 use alloc::vec::Vec;
+use chatroom_machine::Conn;
 
 /// The log and those who read it: what lies above the mesh.
 #[derive(Clone, Debug, Hash)]

@@ -1,7 +1,7 @@
 //! What a server is told before it starts: who it is, its times and its limits. Every default and
 //! every bound of them stands here and nowhere else.
 
-use crate::time::Span;
+use chatroom_machine::Span;
 use core::fmt;
 
 /// How often a server sends a heartbeat on every link.

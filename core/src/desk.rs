@@ -5,15 +5,15 @@ use crate::command;
 use crate::config::{IDLE, Limits, PLACE};
 use crate::frame::Framer;
 use crate::log::Log;
-use crate::machine::{Action, Conn, Misuse, Remote};
 use crate::news::{News, Why};
 use crate::slots::Owner;
-use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
+use chatroom_machine::Time;
+use chatroom_machine::{Action, Conn, Misuse, Remote};
 
 /// From this size on a text grows no more: what was sent of one is freed only when all of it was.
 const PIECE: usize = 64 << 10;

@@ -8,11 +8,11 @@
 //! oldest.
 
 use crate::config::{Config, EPISODE, GRACE, STARVED};
-use crate::machine::{Action, Conn, Door};
 use crate::news::News;
-use crate::time::{Span, Time};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use chatroom_machine::{Action, Conn, Door};
+use chatroom_machine::{Span, Time};
 
 const SECOND: Span = Span::from_millis(1000);
 

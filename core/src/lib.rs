@@ -8,7 +8,8 @@
 //! whose network is a variable:
 //!
 //! ```
-//! use chatroom_core::{Action, ChatServer, Config, ConfigError, Conn, Dialled, Machine, Remote, Time};
+//! use chatroom_core::{ChatServer, Config, ConfigError};
+//! use chatroom_machine::{Action, Conn, Dialled, Machine, Remote, Time};
 //! use chatroom_core::{LINKS, MASTERS};
 //!
 //! /// Drains a server. Gives the dial that it asks for, if it asks for one.
@@ -126,21 +127,17 @@ mod frame;
 mod gate;
 mod link;
 mod log;
-pub mod machine;
 mod mesh;
 mod news;
 mod rng;
 mod server;
 mod slots;
 mod stream;
-pub mod time;
 mod timers;
 mod turn;
 mod wire;
 
 pub use config::*;
 pub use counters::{Counters, Gauges};
-pub use machine::*;
 pub use news::{News, Why};
 pub use server::{ChatServer, LINKS, MASTERS};
-pub use time::{Span, Time};

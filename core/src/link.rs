@@ -3,11 +3,11 @@
 
 use crate::config::{FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
 use crate::frame::Framer;
-use crate::machine::Conn;
 use crate::stream::Stream;
-use crate::time::{Span, Time};
 use crate::wire;
 use alloc::vec::Vec;
+use chatroom_machine::Conn;
+use chatroom_machine::{Span, Time};
 
 /// What a link knows of its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

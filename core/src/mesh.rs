@@ -12,16 +12,16 @@ mod send;
 use crate::config::{Config, LATE, Limits, SETTLED, Times};
 use crate::frame::TooLong;
 use crate::link::{Link, Role};
-use crate::machine::{Action, Conn, Loss, Misuse, Remote};
 use crate::news::{News, Why};
 use crate::rng::Rng;
 use crate::slots::Owner;
 use crate::stream::Stream;
-use crate::time::{Span, Time};
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire::{self, Line};
 use alloc::vec::Vec;
+use chatroom_machine::{Action, Conn, Loss, Misuse, Remote};
+use chatroom_machine::{Span, Time};
 
 /// The layer above: what it is told.
 pub(crate) trait Above {

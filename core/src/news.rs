@@ -1,8 +1,8 @@
 //! What a server tells people, metrics and checkers, and why a connection ended.
 
-use crate::machine::{Conn, Door, Level, Notice};
-use crate::time::Span;
 use alloc::boxed::Box;
+use chatroom_machine::Span;
+use chatroom_machine::{Conn, Door, Level, Notice};
 use core::fmt;
 
 /// One piece of news.

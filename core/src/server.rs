@@ -5,18 +5,18 @@ use crate::command::{self, Bad, Command};
 use crate::config::{Config, ConfigError, Limits, SHUTDOWN};
 use crate::counters::{Counters, Gauges};
 use crate::frame::TooLong;
-use crate::machine::{
-    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Remote, Timeout,
-};
 use crate::mesh::Mesh;
 use crate::news::{News, Why};
 use crate::slots::{Owner, Slots};
-use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire;
 use alloc::format;
 use alloc::vec::Vec;
+use chatroom_machine::Time;
+use chatroom_machine::{
+    Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Remote, Timeout,
+};
 
 /// The door at which other servers connect.
 pub const LINKS: Door = Door(0);

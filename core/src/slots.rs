@@ -1,7 +1,7 @@
 //! Who holds which slot: the table behind every handle of a connection.
 
-use crate::machine::{Conn, Misuse};
 use alloc::vec::Vec;
+use chatroom_machine::{Conn, Misuse};
 
 /// Which layer a connection belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

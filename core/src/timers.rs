@@ -4,7 +4,7 @@
 //! timer, so that the cost of a message does not grow with the number of links. When a timer is
 //! due, its kind is looked through and the moment set anew.
 
-use crate::time::Time;
+use chatroom_machine::Time;
 
 /// The kinds of deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

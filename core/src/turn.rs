@@ -3,12 +3,12 @@
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::gate::Gate;
-use crate::machine::{Action, Conn, Door};
 use crate::news::{News, Why};
 use crate::slots::{Owner, Slots};
-use crate::time::Time;
 use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
+use chatroom_machine::Time;
+use chatroom_machine::{Action, Conn, Door};
 use core::hash::{Hash, Hasher};
 
 /// The outputs of a machine, and the moment of the call that makes them.

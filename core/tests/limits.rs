@@ -3,6 +3,7 @@
 mod harness;
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use harness::solo::Solo;
 
 /// What each piece that is owed to a master costs beside its bytes.

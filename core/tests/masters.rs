@@ -3,6 +3,7 @@
 mod harness;
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use harness::solo::Solo;
 
 #[test]

@@ -1,6 +1,7 @@
 //! What people read: news, reasons, errors, times.
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use std::collections::BTreeSet;
 
 #[test]

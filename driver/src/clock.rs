@@ -1,6 +1,6 @@
 //! The one clock of a process.
 
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
 use std::time::{Duration, Instant};
 
 /// Turns the system's monotonic clock into the core's [`Time`]. Its origin is its making.

@@ -1,6 +1,6 @@
 //! Why a runtime could not begin or go on.
 
-use chatroom_core::machine::Door;
+use chatroom_machine::Door;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@
 use crate::Clock;
 use crate::socket::{self, Came};
 use crate::unacknowledged::Unacknowledged;
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;

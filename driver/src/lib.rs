@@ -1,4 +1,4 @@
-//! What every runtime of a [`Machine`](chatroom_core::machine::Machine) does alike: bind its
+//! What every runtime of a [`Machine`](chatroom_machine::Machine) does alike: bind its
 //! doors, keep its sockets, turn readiness into calls and actions into system calls.
 //!
 //! A runtime adds only the waiting. It makes a [`Shell`], calls [`Shell::start`], and then, again

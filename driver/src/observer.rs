@@ -1,7 +1,7 @@
 //! Who is told what a machine has to say, besides its peers.
 
-use chatroom_core::machine::Machine;
-use chatroom_core::time::Time;
+use chatroom_machine::Machine;
+use chatroom_machine::Time;
 
 /// Hears a machine's notices and may look at it now and then: logs, metrics, tests.
 ///

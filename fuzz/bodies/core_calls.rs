@@ -2,6 +2,7 @@
 //! is ever exceeded, and the next timeout lies ahead after `handle_timeout` and a drain.
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 //! bytes are cut changes nothing of what comes of them.
 
 use chatroom_core::*;
+use chatroom_machine::*;
 
 /// All that a stream led to.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The first output of a replay that is not the recorded one, for people to read.
 
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
 use std::fmt;
 
 /// Characters shown before the first differing one, so that it is seen where it stands.

@@ -1,7 +1,7 @@
 //! Recordings in files.
 
 use crate::recorder::Recorder;
-use chatroom_core::machine::Machine;
+use chatroom_machine::Machine;
 use std::fs::File;
 use std::io;
 use std::panic;

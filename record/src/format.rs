@@ -1,7 +1,7 @@
 //! One record to bytes and back. The table of tags is on the crate's front page.
 
-use chatroom_core::machine::{Conn, Dialled, Door, Halt, Level, Loss, Misuse, Place, Remote};
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
+use chatroom_machine::{Conn, Dialled, Door, Halt, Level, Loss, Misuse, Place, Remote};
 use std::fmt;
 
 /// The version of the format that is written, and the only one that is read.

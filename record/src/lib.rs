@@ -1,6 +1,6 @@
 //! A machine's calls and outputs on file, and their replay.
 //!
-//! [`Recorder`] is a [`Machine`](chatroom_core::machine::Machine) around another: it writes every
+//! [`Recorder`] is a [`Machine`](chatroom_machine::Machine) around another: it writes every
 //! call and every output to a file. [`replay`] feeds the calls of such a file to a fresh machine
 //! and names the first output that differs. Nothing here knows what the machine is for.
 //!

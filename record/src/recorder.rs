@@ -3,11 +3,11 @@
 use crate::format::{
     Call, Codec, Due, HEADER_MAX, MAGIC, Output, RECORD_MAX, Record, Sum, VERSION, put,
 };
-use chatroom_core::machine::{
+use chatroom_machine::Time;
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Remote, Timeout,
     gather,
 };
-use chatroom_core::time::Time;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,8 +4,8 @@ use crate::difference::Difference;
 use crate::format::{Call, Codec, Output, Record};
 use crate::reader::{FormatError, Reader};
 use crate::recorder::{due_of, output_of};
-use chatroom_core::machine::{Conn, Machine, Misuse, gather};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Conn, Machine, Misuse, gather};
+use chatroom_machine::{Span, Time};
 use std::fmt;
 use std::io::Read;
 

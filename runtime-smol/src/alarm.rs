@@ -1,8 +1,8 @@
 //! The one timer.
 
 use async_io::Timer;
-use chatroom_core::time::Time;
 use chatroom_driver::Clock;
+use chatroom_machine::Time;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};

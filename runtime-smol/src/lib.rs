@@ -18,8 +18,8 @@ mod alarm;
 mod watch;
 
 use alarm::Alarm;
-use chatroom_core::machine::Machine;
 use chatroom_driver::{Addresses, Error, Observer, Outcome, Reads, Shell, Stop};
+use chatroom_machine::Machine;
 use smol::LocalExecutor;
 use smol::future;
 use watch::{Found, LINGER, Watch};

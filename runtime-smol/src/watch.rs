@@ -2,9 +2,9 @@
 
 use crate::alarm::Alarm;
 use async_io::Async;
-use chatroom_core::machine::{Conn, Door, Machine};
-use chatroom_core::time::Span;
 use chatroom_driver::{Change, Error, Observer, Progress, Shell, Stop};
+use chatroom_machine::Span;
+use chatroom_machine::{Conn, Door, Machine};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};

@@ -1,8 +1,8 @@
 //! The suite of all runtimes, on this one.
 
-use chatroom_core::machine::Machine;
 use chatroom_driver::testing::Runtime;
 use chatroom_driver::{Addresses, Error, Observer, Outcome, Stop};
+use chatroom_machine::Machine;
 
 struct Smol;
 

@@ -1,9 +1,9 @@
 //! The threads and the lock between them.
 
 use crate::waiting::{Event, Waiting, until_readable};
-use chatroom_core::machine::{Conn, Machine};
-use chatroom_core::time::{Span, Time};
 use chatroom_driver::{Change, Error, Observer, Outcome, Progress, Shell, Stop};
+use chatroom_machine::{Conn, Machine};
+use chatroom_machine::{Span, Time};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::event::epoll::EventFlags;
 use std::net::TcpStream;

@@ -17,8 +17,8 @@
 mod house;
 mod waiting;
 
-use chatroom_core::machine::Machine;
 use chatroom_driver::{Addresses, Error, Observer, Outcome, Reads, Shell, Stop};
+use chatroom_machine::Machine;
 use house::House;
 
 /// Runs `machine` until it comes to its end, by itself or because of `stop`.

@@ -1,7 +1,7 @@
 //! What threads wait in: one call for all that concerns the house, one for a single socket.
 
-use chatroom_core::machine::{Conn, Door};
 use chatroom_driver::{Error, Stop};
+use chatroom_machine::{Conn, Door};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;

@@ -19,11 +19,11 @@ const LONG: Duration = Duration::from_secs(30);
 struct Teller(Sender<Told>);
 
 impl Observer<Toy> for Teller {
-    fn notice(&mut self, _now: chatroom_core::time::Time, told: &Told) {
+    fn notice(&mut self, _now: chatroom_machine::Time, told: &Told) {
         let _ = self.0.send(*told);
     }
 
-    fn look(&mut self, _now: chatroom_core::time::Time, _machine: &Toy) {}
+    fn look(&mut self, _now: chatroom_machine::Time, _machine: &Toy) {}
 }
 
 fn dial(door: SocketAddr) -> TcpStream {

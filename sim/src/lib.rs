@@ -11,7 +11,7 @@
 //!
 //! # Putting a protocol on the simulator
 //!
-//! 1. Have its state machine implement [`Machine`](chatroom_core::machine::Machine), the same
+//! 1. Have its state machine implement [`Machine`](chatroom_machine::Machine), the same
 //!    trait that the runtimes drive.
 //! 2. Implement [`World`](engine::World): how to make the machine of one life of a host, and who
 //!    stands at which place. Doors are the machine's own; clients name the one they connect to.
@@ -24,8 +24,8 @@
 //!    events is a plan that can be run, so it need not be careful.
 //!
 //! ```
-//! use chatroom_core::machine::*;
-//! use chatroom_core::time::{Span, Time};
+//! use chatroom_machine::*;
+//! use chatroom_machine::{Span, Time};
 //! use chatroom_sim::engine::{Birth, World, run};
 //! use chatroom_sim::names::{Client, Host};
 //! use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
@@ -141,7 +141,7 @@
 //! read in other pieces. Kernels are simulated as far as one can see them from outside: they
 //! complete handshakes for a host that stands still, send what a cut swallowed again, answer bytes
 //! for a connection that nobody holds with a reset, and close what a dead process leaves behind.
-//! The driver keeps to the rules of [`Machine`](chatroom_core::machine::Machine): it drains after
+//! The driver keeps to the rules of [`Machine`](chatroom_machine::Machine): it drains after
 //! every call, and before a timeout that passes judgement it hands over what has arrived. In
 //! return it checks the machine's side of the contract: see [`Engine`](engine::Engine).
 #![forbid(unsafe_code)]

@@ -2,8 +2,8 @@
 
 use crate::names::{Client, Host, Peer, Who};
 use crate::plan::{Change, Fate};
-use chatroom_core::machine::{Conn, Door, Loss, Machine, Place};
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
+use chatroom_machine::{Conn, Door, Loss, Machine, Place};
 
 /// Sees everything that happens in a run, in order, and may end it.
 ///

@@ -7,7 +7,7 @@
 
 use crate::names::{Client, Host};
 use crate::plan::{Change, Net, Plan, Way};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::time::{Duration, Instant};
 
 /// How much work shrinking may be.

@@ -5,8 +5,8 @@
 use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{Cause, Fact, Observer, Scene, Violation};
 use crate::plan::Change;
-use chatroom_core::machine::{Machine, Notice};
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
+use chatroom_machine::{Machine, Notice};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write};
 
@@ -561,10 +561,10 @@ pub fn write_json_string(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-fn kind_of(loss: chatroom_core::machine::Loss) -> &'static str {
+fn kind_of(loss: chatroom_machine::Loss) -> &'static str {
     match loss {
-        chatroom_core::machine::Loss::Finished => "finished",
-        chatroom_core::machine::Loss::Broken => "broken",
+        chatroom_machine::Loss::Finished => "finished",
+        chatroom_machine::Loss::Broken => "broken",
     }
 }
 

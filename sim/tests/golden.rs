@@ -5,7 +5,7 @@
 
 mod committed;
 
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use chatroom_sim::chat::failure::record;
 use chatroom_sim::chat::{Profile, delivery, generate, run_seed, script, server};
 use chatroom_sim::observer::Violation;

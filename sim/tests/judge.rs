@@ -2,7 +2,8 @@
 //! altered, left out or put in: it objects to that, in the words that are meant for it, and to
 //! nothing when it hears the truth.
 
-use chatroom_core::{ChatServer, Conn, LINKS, Loss, MASTERS, News, Place, Span, Time, Why};
+use chatroom_core::{ChatServer, LINKS, MASTERS, News, Why};
+use chatroom_machine::{Conn, Loss, Place, Span, Time};
 use chatroom_sim::chat::judge::{
     ACCURACY, BOUNDS, COMPLETENESS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN,
     REPLIES, VALIDITY,

@@ -6,8 +6,8 @@ mod toy;
 #[path = "toy/transport.rs"]
 mod transport;
 
-use chatroom_core::machine::{Door, Place};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Door, Place};
+use chatroom_machine::{Span, Time};
 use chatroom_sim::engine::{Birth, Engine, Outcome, World, run};
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};

@@ -1,6 +1,6 @@
 //! The broken servers that the binary keeps for teaching, and the plans that are shown with them.
 
-use chatroom_core::{Span, Time};
+use chatroom_machine::{Span, Time};
 use chatroom_sim::chat::broken::{Broken, Defect};
 use chatroom_sim::chat::failure::record;
 use chatroom_sim::chat::{

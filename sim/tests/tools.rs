@@ -2,8 +2,8 @@
 
 mod toy;
 
-use chatroom_core::machine::Machine;
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::Machine;
+use chatroom_machine::{Span, Time};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
@@ -113,7 +113,7 @@ fn a_failing_plan_shrinks_to_what_makes_it_fail() {
         );
         assert_eq!(
             (shrunk.plan.net.split, shrunk.plan.net.jitter),
-            (0, chatroom_core::time::Span::ZERO)
+            (0, chatroom_machine::Span::ZERO)
         );
         assert!(
             shrunk

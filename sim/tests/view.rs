@@ -3,9 +3,9 @@
 
 mod toy;
 
-use chatroom_core::machine::Machine;
-use chatroom_core::time::{Span, Time};
 use chatroom_core::{ChatServer, News};
+use chatroom_machine::Machine;
+use chatroom_machine::{Span, Time};
 use chatroom_sim::chat::{Grid, Profile, Setup, delivery, generate, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};

@@ -10,14 +10,14 @@ use super::{Above, Mesh, Peer};
 use crate::config::OVERDUE;
 use crate::frame::Framer;
 use crate::link::Role;
-use crate::machine::{Action, Conn};
 use crate::news::Why;
 use crate::slots::Owner;
-use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire::{self, Line};
 use alloc::vec::Vec;
+use chatroom_machine::Time;
+use chatroom_machine::{Action, Conn};
 
 impl Mesh {
     /// The peer that the first line of a new link names, if that peer is up on an earlier link.

@@ -5,13 +5,13 @@
 use super::{Above, Mesh};
 use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING};
 use crate::link::{Link, Role};
-use crate::machine::{Action, Conn, Dialled, Misuse, Place};
 use crate::news::Why;
 use crate::slots::Owner;
-use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 use crate::wire;
+use chatroom_machine::Time;
+use chatroom_machine::{Action, Conn, Dialled, Misuse, Place};
 
 impl Mesh {
     /// Begins: dials all ids below the own one.

@@ -2,10 +2,10 @@
 //! that holds up.
 
 use super::{Above, Mesh};
-use crate::machine::{Action, Conn, Misuse};
 use crate::news::Why;
-use crate::time::Time;
 use crate::turn::Turn;
+use chatroom_machine::Time;
+use chatroom_machine::{Action, Conn, Misuse};
 
 impl Mesh {
     /// Sends `text` to every peer that is up.

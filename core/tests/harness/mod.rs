@@ -5,7 +5,7 @@
 pub mod net;
 pub mod solo;
 
-use chatroom_core::{Span, Time};
+use chatroom_machine::{Span, Time};
 
 pub fn ms(ms: u64) -> Span {
     Span::from_millis(ms)

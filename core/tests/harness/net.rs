@@ -1,7 +1,7 @@
 //! Several machines on an in-memory network. Every byte moves when the test says so: nothing is
 //! accepted, connected, written or read otherwise, and each connection by itself.
 
-use chatroom_core::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Remote, Time};
+use chatroom_machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Remote, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One direction of a connection.

@@ -2,6 +2,7 @@
 //! noted, and the driver's contract asserted at each drain.
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Solo {

@@ -6,6 +6,7 @@ mod harness;
 mod reference;
 
 use chatroom_core::*;
+use chatroom_machine::*;
 use harness::solo::Solo;
 use proptest::prelude::*;
 use reference::{Reference, Told};

@@ -3,7 +3,8 @@
 
 mod masters;
 
-use chatroom_core::{Conn, Limits, Span, Time, Why};
+use chatroom_core::{Limits, Why};
+use chatroom_machine::{Conn, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,8 +2,8 @@
 
 use super::{Change, Observer, Outcome, Progress, Reads, Shell};
 use crate::socket::{self, Came};
-use chatroom_core::machine::{Action, Conn, Dialled, Halt, Loss, Machine, Place, pieces};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Action, Conn, Dialled, Halt, Loss, Machine, Place, pieces};
+use chatroom_machine::{Span, Time};
 use std::io::IoSlice;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -313,6 +313,6 @@ fn slices<M: Machine>(machine: &M, conn: Conn, most: usize) -> ([IoSlice<'_>; PI
 }
 
 /// The shell makes no call that the machine could object to: that would be a fault of ours.
-pub(super) fn used(told: Result<(), chatroom_core::machine::Misuse>) {
+pub(super) fn used(told: Result<(), chatroom_machine::Misuse>) {
     debug_assert_eq!(told, Ok(()), "the driver misused the machine");
 }

@@ -3,8 +3,8 @@
 use super::connections::{Seat, Stage};
 use super::{Change, Observer, Progress, Shell};
 use crate::socket;
-use chatroom_core::machine::{Door, Machine, Remote};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Door, Machine, Remote};
+use chatroom_machine::{Span, Time};
 use rustix::io::Errno;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

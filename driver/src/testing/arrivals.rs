@@ -2,7 +2,7 @@
 
 use super::{Plan, Running, Runtime, echoes, standstill};
 use crate::testing::{ECHO, Told};
-use chatroom_core::time::Span;
+use chatroom_machine::Span;
 use socket2::SockRef;
 use std::fs::File;
 use std::io::Write;

@@ -10,8 +10,8 @@ pub use ends::*;
 pub use toy::{Counts, ECHO, FLOOD, Plan, Told, Toy};
 
 use crate::{Addresses, Error, Observer, Outcome, Stop, Stopper};
-use chatroom_core::machine::{Dialled, Loss, Machine, Place};
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Dialled, Loss, Machine, Place};
+use chatroom_machine::{Span, Time};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process;

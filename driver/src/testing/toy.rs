@@ -1,10 +1,10 @@
 //! A machine that is just enough to move bytes in every way a runtime must allow.
 
-use chatroom_core::machine::{
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
     Remote, Timeout,
 };
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;

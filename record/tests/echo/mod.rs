@@ -1,11 +1,11 @@
 //! A small machine that does some of everything: it greets and echoes, dials one place again and
 //! again, closes on a `!`, pauses on a `?`, ticks, and halts when told to.
 
-use chatroom_core::machine::{
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
     Remote, Timeout,
 };
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 

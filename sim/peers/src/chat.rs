@@ -4,7 +4,8 @@
 use crate::Run;
 use crate::engine::{plan, span};
 use crate::workload::{NODES, PERIOD, expected};
-use chatroom_core::{ChatServer, MASTERS, News, Time};
+use chatroom_core::{ChatServer, MASTERS, News};
+use chatroom_machine::Time;
 use chatroom_sim::chat::{Grid, Judge, Setup, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};

@@ -2,11 +2,11 @@
 
 use crate::Run;
 use crate::workload::{Lines, MAX_LATENCY, MIN_LATENCY, NODES, PERIOD, expected, line, rounds};
-use chatroom_core::machine::{
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Remote, Misuse, Notice, Place, Refused,
     Timeout,
 };
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use chatroom_sim::engine::{Birth, World, run};
 use chatroom_sim::names::Host;
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};

@@ -7,7 +7,8 @@ use super::{Profile, Setup};
 use crate::names::{Client, Host};
 use crate::plan::{Change, Connects, Fate, Plan, Way};
 use crate::random::Choice;
-use chatroom_core::{MASTERS, Span, Time};
+use chatroom_core::MASTERS;
+use chatroom_machine::{Span, Time};
 
 const MS: u64 = 1000;
 /// Until then the servers come up.

@@ -24,7 +24,8 @@ use crate::engine::{self, Birth, World};
 use crate::plan::{Plan, PlanError};
 use crate::sweep::Verdict;
 use crate::trace::Record;
-use chatroom_core::{ChatServer, Config, Counters, Gauges, Machine, News};
+use chatroom_core::{ChatServer, Config, Counters, Gauges, News};
+use chatroom_machine::Machine;
 
 /// A server that the judge can judge: the chat itself, or a broken variant of it.
 pub trait Chat: Machine<Notice = News> {

@@ -163,7 +163,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         self.hosts[host].starved = on;
         for door in 0..self.hosts[host].doors.len() {
             if !on && let Ok(door) = u8::try_from(door) {
-                self.look_at_door(host, chatroom_core::machine::Door(door));
+                self.look_at_door(host, chatroom_machine::Door(door));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::{Engine, Flow, World};
 use crate::names::Client;
 use crate::net::link::State;
 use crate::observer::{Fact, Observer};
-use chatroom_core::machine::{Door, Loss};
+use chatroom_machine::{Door, Loss};
 
 /// A client.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! A host's own clock: it begins at zero with each life, may drift and may jump ahead.
 
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
 
 const MILLION: i128 = 1_000_000;
 

@@ -8,7 +8,7 @@ use crate::net::link::{Link, State};
 use crate::observer::{Cause, Fact, Observer};
 use crate::plan::Connects;
 use crate::random::Choice;
-use chatroom_core::machine::{Conn, Dialled, Door, Loss, Machine, Place, Remote};
+use chatroom_machine::{Conn, Dialled, Door, Loss, Machine, Place, Remote};
 
 /// How long the first packet of a dial waits for its answer; each further try waits twice as long.
 const FIRST_TRY: u64 = 1_000_000;

@@ -8,7 +8,7 @@ use crate::net::link::State;
 use crate::observer::{Cause, Ending, Fact, Observer};
 use crate::plan::Fate;
 use crate::random::Choice;
-use chatroom_core::machine::{Action, Conn, Door, Halt, Machine, Timeout};
+use chatroom_machine::{Action, Conn, Door, Halt, Machine, Timeout};
 use std::collections::VecDeque;
 
 /// What an open handle of a machine stands for.
@@ -123,7 +123,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         &mut self,
         host: usize,
         what: &'static str,
-    ) -> Option<(&mut W::Machine, chatroom_core::time::Time)> {
+    ) -> Option<(&mut W::Machine, chatroom_machine::Time)> {
         self.doing = (u16::try_from(host).unwrap_or(u16::MAX), what);
         let local = self.hosts[host].clock.local(self.now);
         Some((self.machines[host].as_mut()?, local))

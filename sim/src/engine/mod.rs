@@ -16,8 +16,8 @@ use crate::net::way::WayState;
 use crate::observer::{Fact, Observer, Violation};
 use crate::plan::{Change, Plan};
 use crate::random::Choice;
-use chatroom_core::machine::{Door, Machine, Place};
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
+use chatroom_machine::{Door, Machine, Place};
 use host::HostState;
 use queue::{At, Kind, Queue};
 use std::any::Any;
@@ -73,7 +73,7 @@ pub struct Outcome<O> {
 ///
 /// What it checks by itself is the contract between a machine and its driver. The properties'
 /// names: `panic` (a machine or an observer panicked), `misuse` (a correct call was called a
-/// [`Misuse`](chatroom_core::machine::Misuse)), `timeout-not-ahead` (after a timeout and a drain
+/// [`Misuse`](chatroom_machine::Misuse)), `timeout-not-ahead` (after a timeout and a drain
 /// the next timeout is due already), `livelock` (more than four million actions without time
 /// moving), `bad-handle` (an action or an accepted connection names a handle that can't be),
 /// `accepts-on` (a listener stays open after an accept failed for want of a resource, so that a

@@ -7,7 +7,7 @@ use crate::names::Peer;
 use crate::net::link::State;
 use crate::observer::{Cause, Fact, Observer};
 use crate::random::Choice;
-use chatroom_core::machine::{Loss, Machine, gather};
+use chatroom_machine::{Loss, Machine, gather};
 
 /// The longest that a transport which took only a part of a write waits before it takes the rest.
 const SHORT_WRITE_WAIT: u64 = 500;

@@ -3,8 +3,8 @@
 use crate::names::{Peer, Who};
 use crate::observer::{Fact, Observer, Scene, Violation};
 use crate::plan::Change;
-use chatroom_core::machine::{Conn, Machine};
-use chatroom_core::time::Time;
+use chatroom_machine::Time;
+use chatroom_machine::{Conn, Machine};
 use std::fmt::{self, Write};
 
 /// A hash of all facts so far. It takes numbers of a fixed width and bytes in a fixed order, so it

@@ -8,9 +8,8 @@ use crate::chat::judge::BOUNDS;
 use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{self, Ending, Fact, Observer, Violation};
 use crate::plan::Fate;
-use chatroom_core::{
-    Action, Config, Conn, Dialled, LINKS, Loss, MASTERS, News, Remote, Span, Time, gather,
-};
+use chatroom_core::{Config, LINKS, MASTERS, News};
+use chatroom_machine::{Action, Conn, Dialled, Loss, Remote, Span, Time, gather};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -524,7 +523,7 @@ impl<M: Explorable> State<M> {
         watch.see(&Fact::Dialling {
             who: self.who(host),
             conn,
-            to: chatroom_core::Place(to.into()),
+            to: chatroom_machine::Place(to.into()),
             host: Some(Host(to.into())),
             link: self.number(wire),
         })

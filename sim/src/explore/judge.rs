@@ -10,7 +10,7 @@ use crate::chat::judge::{
     REPLIES, VALIDITY,
 };
 use crate::observer::Violation;
-use chatroom_core::{Action, gather};
+use chatroom_machine::{Action, gather};
 
 /// What a server was just told.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 use super::step::{Step, Wire};
 use super::{Bounds, Explorable};
-use chatroom_core::{Conn, Loss, Time};
+use chatroom_machine::{Conn, Loss, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;

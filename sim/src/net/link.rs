@@ -4,7 +4,7 @@ use super::pipe::Pipe;
 use crate::names::{Host, Peer, Who};
 use crate::observer::Cause;
 use crate::random::Choice;
-use chatroom_core::machine::{Conn, Door};
+use chatroom_machine::{Conn, Door};
 
 /// How far one side of a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ pub use limits::{
 pub(crate) use text::{excerpt, wrong};
 
 use crate::names::{Client, Host};
-use chatroom_core::machine::Door;
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::Door;
+use chatroom_machine::{Span, Time};
 use std::collections::BTreeMap;
 
 /// Everything that one run does.

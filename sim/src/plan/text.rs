@@ -24,8 +24,8 @@ use super::{
     Change, Connects, Event, Fate, MAX_EVENTS, MAX_SAY, MAX_TEXT, Net, Phases, Plan, PlanError, Way,
 };
 use crate::names::{Client, Host};
-use chatroom_core::machine::Door;
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::Door;
+use chatroom_machine::{Span, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;

@@ -470,7 +470,7 @@ fn every_step_is_read_as_it_is_written() {
 #[test]
 fn a_path_that_is_none_is_refused_with_what_was_expected() {
     let of = |hosts, bounds: &str, path: &str| {
-        let mut plan = Plan::new(0, hosts, chatroom_core::Time::ZERO);
+        let mut plan = Plan::new(0, hosts, chatroom_machine::Time::ZERO);
         plan.notes.insert("explore".to_owned(), bounds.to_owned());
         plan.notes.insert("path".to_owned(), path.to_owned());
         let error = Path::of(&plan).expect_err("it is refused");
@@ -532,7 +532,7 @@ fn a_path_that_is_none_is_refused_with_what_was_expected() {
         assert_eq!(of(hosts, &messages(16), ""), error);
     }
     assert_eq!(
-        Path::of(&Plan::new(0, 2, chatroom_core::Time::ZERO)),
+        Path::of(&Plan::new(0, 2, chatroom_machine::Time::ZERO)),
         Ok(None)
     );
 }

@@ -1,9 +1,10 @@
 //! The chat server with a fault, made from outside: the server itself has no hooks for it.
 
-use chatroom_core::machine::{
+use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, MASTERS, News};
+use chatroom_machine::Time;
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Place, Refused, Remote, Timeout,
 };
-use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, MASTERS, News, Time};
 use chatroom_sim::chat::{Chat, server};
 use std::collections::VecDeque;
 

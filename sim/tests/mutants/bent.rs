@@ -1,8 +1,8 @@
 //! The server that ships, with something bent between it and its driver.
 
-use chatroom_core::{
-    Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, Loss, Machine, Misuse, News,
-    Refused, Remote, Time, Timeout,
+use chatroom_core::{ChatServer, Config, Counters, Gauges, News};
+use chatroom_machine::{
+    Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout,
 };
 use chatroom_sim::chat::{Chat, server};
 

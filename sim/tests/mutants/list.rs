@@ -2,7 +2,8 @@
 
 use super::bent::Bend;
 use super::broken::Fault;
-use chatroom_core::{Config, Span};
+use chatroom_core::Config;
+use chatroom_machine::Span;
 use chatroom_sim::chat::Profile::{self, Chaos, Crash};
 use chatroom_sim::chat::broken::Defect;
 use chatroom_sim::chat::judge::{

@@ -1,11 +1,11 @@
 //! A toy protocol for tests of the simulator: each host dials those below it, sends a numbered
 //! stream on every connection, and checks the one that comes in.
 
-use chatroom_core::machine::{
+use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Notice, Place, Refused,
     Remote, Timeout,
 };
-use chatroom_core::time::{Span, Time};
+use chatroom_machine::{Span, Time};
 use chatroom_sim::engine::{Birth, World};
 use chatroom_sim::names::Host;
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! An observer that checks the transport from what it did: each direction of each link is one
 //! stream, and only those who are awake are told anything.
 
-use chatroom_core::machine::{Loss, Machine};
+use chatroom_machine::{Loss, Machine};
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{Cause, Ending, Fact, Observer, Scene, Violation};
 use std::collections::BTreeMap;

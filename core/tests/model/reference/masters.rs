@@ -1,7 +1,8 @@
 //! Masters: who has a place, who waits for one, and what each is answered.
 
 use super::{IDLE, Master, PLACE, Reference, Told, Who};
-use chatroom_core::{Conn, Time, Why};
+use chatroom_core::Why;
+use chatroom_machine::{Conn, Time};
 
 impl Reference {
     pub(crate) fn master(&mut self, conn: Conn) {

@@ -1,7 +1,7 @@
 //! What a broken server makes of the bytes that it reads from its peers.
 
 use super::Defect;
-use chatroom_core::Conn;
+use chatroom_machine::Conn;
 use std::collections::BTreeMap;
 
 /// The connections between servers, and of each whether the next byte is not the first of a line.

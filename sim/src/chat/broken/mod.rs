@@ -5,9 +5,9 @@ mod links;
 
 use super::judge::{COMPLETENESS, FIFO, NO_CREATION, NO_DUPLICATION, VALIDITY};
 use super::{Chat, Profile, server};
-use chatroom_core::{
-    Action, ChatServer, Config, Conn, Counters, Dialled, Door, Gauges, LINKS, Loss, Machine,
-    Misuse, News, Refused, Remote, Span, Time, Timeout,
+use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, News};
+use chatroom_machine::{
+    Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Span, Time, Timeout,
 };
 use links::Links;
 use std::fmt;

@@ -3,7 +3,7 @@
 use super::master::Master;
 use crate::names::{Host, Peer, Who};
 use crate::observer::Ending;
-use chatroom_core::{Conn, Time};
+use chatroom_machine::{Conn, Time};
 
 /// A broadcast of a life, at its number.
 #[derive(Clone, Debug)]

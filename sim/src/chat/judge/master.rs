@@ -1,6 +1,6 @@
 //! One master's connection as the judge follows it: what it asked, what it is told.
 
-use chatroom_core::Time;
+use chatroom_machine::Time;
 use std::collections::VecDeque;
 
 /// Room for white space around a line.

@@ -6,7 +6,8 @@ use super::{
     broken, cases, past,
 };
 use crate::names::{Host, Who};
-use chatroom_core::{Conn, Gauges, Limits, Time, Why};
+use chatroom_core::{Gauges, Limits, Why};
+use chatroom_machine::{Conn, Time};
 
 /// Bytes that a server keeps of its broadcasts beyond what is owed: it frees them by the block.
 const BLOCK: u64 = 64 << 10;

@@ -4,7 +4,8 @@ use super::master::{Ask, Asked, Master, Told, is_refusal};
 use super::sessions::shown;
 use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases, past};
 use crate::names::{Peer, Who};
-use chatroom_core::{Door, MASTERS, Span, Time, Why};
+use chatroom_core::{MASTERS, Why};
+use chatroom_machine::{Door, Span, Time};
 use std::collections::VecDeque;
 
 /// How long what a master says may be under way to its server.
@@ -566,7 +567,8 @@ mod tests {
     use crate::engine::run;
     use crate::names::{Client, Host};
     use crate::plan::{Change, Plan};
-    use chatroom_core::{MASTERS, Span, Time};
+    use chatroom_core::MASTERS;
+    use chatroom_machine::{Span, Time};
 
     #[test]
     fn broadcasts_that_are_done_leave_nothing_to_look_through() {

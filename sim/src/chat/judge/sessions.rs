@@ -7,7 +7,8 @@ use super::{
 };
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
-use chatroom_core::{Conn, HEARTBEAT, Time};
+use chatroom_core::HEARTBEAT;
+use chatroom_machine::{Conn, Time};
 use core::fmt;
 
 /// What stands around a text on its link: `msg`, an id of one or two digits, two blanks, a newline.

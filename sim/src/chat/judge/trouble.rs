@@ -2,7 +2,7 @@
 
 use crate::names::Host;
 use crate::plan::{Change, Connects, Way};
-use chatroom_core::{Span, Time};
+use chatroom_machine::{Span, Time};
 
 /// How long news of a broken connection may take, when only silence tells.
 const UNNOTICED: Span = Span::from_millis(1000);

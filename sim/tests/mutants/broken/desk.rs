@@ -1,7 +1,8 @@
 //! The log, its masters, and what is broadcast.
 
 use super::{Broken, Fault, Role};
-use chatroom_core::{Action, Conn, Halt, News, Why};
+use chatroom_core::{News, Why};
+use chatroom_machine::{Action, Conn, Halt};
 
 impl Broken {
     pub(super) fn record(&mut self, sender: u32, conn: Option<Conn>, text: &str) -> bool {

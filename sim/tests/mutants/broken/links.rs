@@ -1,7 +1,8 @@
 //! Links: lines between servers, who is at the other end, messages and the faults of both.
 
 use super::{Broken, Fault, Link, Role};
-use chatroom_core::{Action, Conn, News, Why};
+use chatroom_core::{News, Why};
+use chatroom_machine::{Action, Conn};
 
 impl Broken {
     pub(super) fn link_bytes(&mut self, conn: Conn, bytes: &[u8]) {

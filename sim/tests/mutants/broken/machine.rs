@@ -1,9 +1,9 @@
 //! What the driver tells the server and asks of it.
 
 use super::{Broken, Fault, Role};
-use chatroom_core::{
-    Action, Conn, Dialled, Door, LINKS, Loss, Machine, Misuse, News, Refused, Remote, SHUTDOWN,
-    STARVED, Time, Timeout, Why,
+use chatroom_core::{LINKS, News, SHUTDOWN, STARVED, Why};
+use chatroom_machine::{
+    Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout,
 };
 
 impl Machine for Broken {

@@ -5,10 +5,8 @@ mod desk;
 mod links;
 mod machine;
 
-use chatroom_core::{
-    Action, Config, Conn, Counters, Door, Gauges, Halt, LATE, LINKS, MASTERS, News, Place, SETTLED,
-    Span, Time, Why,
-};
+use chatroom_core::{Config, Counters, Gauges, LATE, LINKS, MASTERS, News, SETTLED, Why};
+use chatroom_machine::{Action, Conn, Door, Halt, Place, Span, Time};
 use chatroom_sim::chat::Chat;
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! The trait between a protocol and whatever drives it: a runtime on real sockets, or a simulator.
 //! Nothing here knows what a chat is.
 
-use crate::time::{Span, Time};
+use crate::{Span, Time};
 use alloc::borrow::Cow;
 use core::fmt;
 
