@@ -1,7 +1,7 @@
 //! What a server counts, as metrics: the observer puts them in, whoever scrapes reads them out.
 
 use crate::process::Process;
-use chatroom_core::{Counters, Gauges, Why};
+use chatroom_chat::{ChatServer, Counters, Gauges, Why};
 use chatroom_machine::Span;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
 struct Numbers {
     counters: Counters,
     gauges: Gauges,
+    log_texts: u64,
+    log_bytes: u64,
     /// By id, whether a peer is up; the own entry stays false.
     up: Vec<bool>,
     /// How many silences fell into each bucket; the last is for those past every bound.
@@ -46,12 +48,12 @@ impl Metrics {
                 peers: 0,
                 nameless: 0,
                 masters: 0,
-                log_texts: 0,
-                log_bytes: 0,
                 lag_bytes: 0,
                 owed_bytes: 0,
             },
             up: vec![false; servers as usize],
+            log_texts: 0,
+            log_bytes: 0,
             silences: [0; BOUNDS.len() + 1],
             silence: Span::ZERO,
         });
@@ -62,13 +64,15 @@ impl Metrics {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over how a server stands; `alive` are the ids of who is up.
-    pub(crate) fn set(&self, counters: &Counters, gauges: Gauges, alive: &[u32]) {
+    /// Takes over how a server stands.
+    pub(crate) fn set(&self, server: &ChatServer) {
         let mut numbers = self.numbers();
-        numbers.counters.clone_from(counters);
-        numbers.gauges = gauges;
+        numbers.counters.clone_from(server.counters());
+        numbers.gauges = server.gauges();
+        numbers.log_texts = server.protocol().texts();
+        numbers.log_bytes = server.protocol().bytes();
         numbers.up.fill(false);
-        for &id in alive {
+        for id in server.alive() {
             if let Some(up) = numbers.up.get_mut(id as usize) {
                 *up = true;
             }
@@ -106,6 +110,8 @@ impl Collector for Metrics {
         let Numbers {
             counters,
             gauges,
+            log_texts,
+            log_bytes,
             up,
             silences,
             silence,
@@ -168,8 +174,8 @@ impl Collector for Metrics {
                 gauges.nameless as u64,
             ),
             ("masters", "Masters connected", gauges.masters as u64),
-            ("log_texts", "Texts in the log", gauges.log_texts),
-            ("log_bytes", "Bytes in the log", gauges.log_bytes),
+            ("log_texts", "Texts in the log", log_texts),
+            ("log_bytes", "Bytes in the log", log_bytes),
             (
                 "lag_bytes",
                 "Bytes kept for the peer that is furthest behind",

@@ -4,7 +4,7 @@ use crate::grid::{Expected, Grid};
 use crate::hints::{self, About};
 use crate::metrics::Metrics;
 use crate::windows::{Ended, Windows};
-use chatroom_core::{ChatServer, Config, News, Why};
+use chatroom_chat::{ChatEvent, ChatServer, Config, News, Why};
 use chatroom_driver::Observer;
 use chatroom_machine::{Level, Machine, Notice, Span, Time};
 use chatroom_record::Recorder;
@@ -176,11 +176,11 @@ fn kind(news: &News) -> Kind {
         News::Up { peer, .. } => ("peer up", None, Some(*peer)),
         News::Down { peer, why, .. } => ("peer down", Some(*why), Some(*peer)),
         News::Closed { why, .. } => ("connection closed", Some(*why), None),
-        News::Delivered { sender, .. } => ("delivered", None, Some(*sender)),
+        News::Protocol(ChatEvent::Delivered { sender, .. }) => ("delivered", None, Some(*sender)),
         News::Skipped { peer, .. } => ("skipped", None, Some(*peer)),
         News::Starved { .. } => ("accept failed", None, None),
-        News::LogFull { .. } => ("log full", None, None),
-        News::Gap { peer, .. } => ("gap", None, Some(*peer)),
+        News::Protocol(ChatEvent::LogFull { .. }) => ("log full", None, None),
+        News::Protocol(ChatEvent::Gap { peer, .. }) => ("gap", None, Some(*peer)),
         News::Ending => ("ending", None, None),
     };
     Kind {
@@ -226,11 +226,11 @@ impl<M: Housing> Observer<M> for Reporter {
                 }
                 self.hint(*why, None);
             }
-            News::Delivered { .. }
+            News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
             | News::Starved { .. }
-            | News::LogFull { .. }
-            | News::Gap { .. }
+            | News::Protocol(ChatEvent::LogFull { .. })
+            | News::Protocol(ChatEvent::Gap { .. })
             | News::Ending => {
                 if admitted {
                     event!(level, server, "{news}");
@@ -260,7 +260,7 @@ impl<M: Housing> Observer<M> for Reporter {
             );
         }
         if let Some(metrics) = &self.metrics {
-            metrics.set(machine.counters(), machine.gauges(), &machine.alive());
+            metrics.set(machine);
         }
     }
 }

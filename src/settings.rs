@@ -1,6 +1,6 @@
 //! The limits and times of a server: as options, and as the header of a recording.
 
-use chatroom_core::{Config, Limits, Times};
+use chatroom_chat::{Config, Limits, Options, Times};
 use chatroom_machine::Span;
 use clap::Args;
 use std::fmt::Write;
@@ -15,6 +15,7 @@ const HOUR: u64 = 3_600_000;
 macro_rules! settings {
     (
         limits { $($limit:ident: $kind:ty, $long:literal, $env:literal, $help:literal;)* }
+        chat { $($option:ident: $option_kind:ty, $option_long:literal, $option_env:literal, $option_help:literal;)* }
         times { $($time:ident, $time_long:literal, $time_env:literal, $time_help:literal;)* }
     ) => {
         /// Every limit and time of a server that can be set.
@@ -27,6 +28,14 @@ macro_rules! settings {
                     default_value_t = Limits::default().$limit
                 )]
                 $limit: $kind,
+            )*
+            $(
+                #[doc = $option_help]
+                #[arg(
+                    id = $option_long, long = $option_long, env = $option_env, value_name = "MAX",
+                    help_heading = "Limits", default_value_t = Options::default().$option
+                )]
+                $option: $option_kind,
             )*
             $(
                 #[doc = $time_help]
@@ -43,16 +52,20 @@ macro_rules! settings {
             /// Puts them into `config`.
             pub(crate) fn apply(&self, config: &mut Config) {
                 config.limits = Limits { $($limit: self.$limit,)* };
+                config.protocol = Options { $($option: self.$option,)* };
                 config.times = Times { $($time: Span::from_millis(self.$time),)* };
             }
         }
 
         /// The options whose value in `config` is not the default, as on the command line.
         pub(crate) fn differing(config: &Config) -> Vec<String> {
-            let (limits, times) = (Limits::default(), Times::default());
+            let (limits, times, chat) = (Limits::default(), Times::default(), Options::default());
             let mut options = Vec::new();
             $(if config.limits.$limit != limits.$limit {
                 options.push(format!("--{} {}", $long, config.limits.$limit));
+            })*
+            $(if config.protocol.$option != chat.$option {
+                options.push(format!("--{} {}", $option_long, config.protocol.$option));
             })*
             $(if config.times.$time != times.$time {
                 options.push(format!("--{} {}", $time_long, config.times.$time.as_micros() / 1000));
@@ -63,10 +76,11 @@ macro_rules! settings {
         /// What a recording has to know to build the server again: who wrote it, then a
         /// `NAME VALUE` a line, times in microseconds.
         pub(crate) fn header(config: &Config) -> String {
-            let Config { id, servers, seed, observe, limits, times } = config;
+            let Config { id, servers, seed, observe, limits, times, protocol } = config;
             let mut text = format!("chatroom {VERSION}\n");
             let _ = write!(text, "id {id}\nservers {servers}\nseed {seed}\nobserve {observe}\n");
             $(let _ = writeln!(text, "{} {}", $long, limits.$limit);)*
+            $(let _ = writeln!(text, "{} {}", $option_long, protocol.$option);)*
             $(let _ = writeln!(text, "{} {}", $time_long, times.$time.as_micros());)*
             text
         }
@@ -82,6 +96,7 @@ macro_rules! settings {
                 seed: value(&mut lines, "seed")?,
                 observe: value(&mut lines, "observe")?,
                 limits: Limits { $($limit: value(&mut lines, $long)?,)* },
+                protocol: Options { $($option: value(&mut lines, $option_long)?,)* },
                 times: Times { $($time: Span::from_micros(value(&mut lines, $time_long)?),)* },
             };
             match lines.next() {
@@ -121,6 +136,8 @@ settings! {
             "Bytes of replies owed to a master from which on it is not read from until it reads.";
         watch: usize, "max-watch", "CHATROOM_MAX_WATCH",
             "Bytes owed to a master that watches. One that falls further behind is dropped.";
+    }
+    chat {
         log: u64, "max-log", "CHATROOM_MAX_LOG",
             "Bytes of the log. At the limit a broadcast is answered with an error; a peer's message that does not fit is not kept, and the gap is announced.";
     }

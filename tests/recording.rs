@@ -1,7 +1,7 @@
 //! `serve --record` and `replay`, from outside: servers over their whole lives, on every runtime,
 //! whatever ends them, do the same again.
 
-use chatroom_core::{ChatServer, Config, MASTERS};
+use chatroom_chat::{ChatServer, Config, MASTERS};
 use chatroom_machine::{Machine, Remote, Time};
 use chatroom_record::Recorder;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! The hot paths of the core as plain functions, counted by `benches/instructions.rs` and timed by
 //! `benches/wall.rs`.
 
-use chatroom_core::{ChatServer, Config, LINKS, MASTERS};
+use chatroom_chat::{ChatServer, Config, LINKS, MASTERS};
 use chatroom_machine::{Action, Conn, Machine, Remote, Span, Time};
 
 /// Server 0 of a grid with all its peers linked, and one master.

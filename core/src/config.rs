@@ -66,22 +66,24 @@ pub const EPISODE: Span = Span::from_millis(10_000);
 pub const MAX_SERVERS: u32 = 1024;
 
 /// Who a server is and how it behaves. Made by [`Config::new`] with the defaults, then changed
-/// field by field; [`ChatServer::new`](crate::ChatServer::new) checks it.
+/// field by field; [`Node::new`](crate::Node::new) checks it. `O` is what the protocol adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct Config<O = ()> {
     /// Its own id, below `servers`.
     pub id: u32,
     /// How many servers the grid has: 1 to [`MAX_SERVERS`].
     pub servers: u32,
     /// Decides the jitter of its dials. Two servers may share it.
     pub seed: u64,
-    /// Whether every delivery is told as a [`News::Delivered`](crate::News::Delivered): for
-    /// checkers, too much for production.
+    /// Whether the protocol emits events of single messages: for checkers, too much for
+    /// production.
     pub observe: bool,
     /// How long things take.
     pub times: Times,
     /// How large things get.
     pub limits: Limits,
+    /// What the protocol adds.
+    pub protocol: O,
 }
 
 /// How long things take; each field is the constant of the same name unless it was changed.
@@ -142,9 +144,6 @@ pub struct Limits {
     pub replies: usize,
     /// Bytes owed to a master that watches. One that falls further behind is dropped.
     pub watch: usize,
-    /// Bytes of the log. At the limit a broadcast is answered with an error; a peer's message
-    /// that does not fit, and every later one of that peer, is not kept, and the gap is announced.
-    pub log: u64,
 }
 
 impl Default for Limits {
@@ -158,12 +157,11 @@ impl Default for Limits {
             lag: 32 << 20,
             replies: 256 << 10,
             watch: 8 << 20,
-            log: 1 << 30,
         }
     }
 }
 
-impl Config {
+impl<O: Default> Config<O> {
     /// The `id`-th of `servers` servers, with every default.
     #[must_use]
     pub fn new(id: u32, servers: u32) -> Self {
@@ -174,14 +172,18 @@ impl Config {
             observe: false,
             times: Times::default(),
             limits: Limits::default(),
+            protocol: O::default(),
         }
     }
+}
 
-    /// Says whether a server can be made of it.
+impl<O> Config<O> {
+    /// Whether a node can be made of it whose protocol has the word `word` and publishes lines of
+    /// at most `published` bytes.
     ///
     /// # Errors
     /// [`ConfigError`] names the first value that is out of its bounds.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, word: &str, published: usize) -> Result<(), ConfigError> {
         if self.servers == 0 || self.servers > MAX_SERVERS {
             return Err(ConfigError::Servers(self.servers));
         }
@@ -201,21 +203,12 @@ impl Config {
             ("lag", l.lag as u64, l.high_water as u64, 1 << 40),
             ("replies", l.replies as u64, 1, 1 << 40),
             ("watch", l.watch as u64, 1, 1 << 40),
-            ("log", l.log, 1, 1 << 50),
         ] {
-            if value < min || value > max {
-                return Err(ConfigError::Limit {
-                    name,
-                    value,
-                    min,
-                    max,
-                });
-            }
+            ConfigError::limit(name, value, min, max)?;
         }
-        let line = crate::wire::longest(l.text) as u64;
-        let told = crate::wire::longest_delivered(l.text) as u64;
+        let line = crate::wire::longest(word, l.text) as u64;
         for (name, value, other, least) in [
-            ("watch", l.watch as u64, "text", told),
+            ("watch", l.watch as u64, "text", published as u64),
             ("lag", l.lag as u64, "text", line),
         ] {
             if value < least {
@@ -297,6 +290,24 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Sees that a limit lies within its bounds.
+    ///
+    /// # Errors
+    /// [`ConfigError::Limit`] if it does not.
+    pub const fn limit(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), Self> {
+        if value < min || value > max {
+            return Err(Self::Limit {
+                name,
+                value,
+                min,
+                max,
+            });
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -339,6 +350,10 @@ impl core::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(config: &Config) -> Result<(), ConfigError> {
+        config.check("msg", b"delivered 1023 \n".len() + config.limits.text)
+    }
     use alloc::format;
     use alloc::string::ToString;
 
@@ -353,27 +368,27 @@ mod tests {
 
     #[test]
     fn a_value_at_its_bound_passes_and_one_past_it_is_named() {
-        assert_eq!(Config::new(0, 1).check(), Ok(()));
-        assert_eq!(Config::new(MAX_SERVERS - 1, MAX_SERVERS).check(), Ok(()));
+        assert_eq!(check(&Config::new(0, 1)), Ok(()));
+        assert_eq!(check(&Config::new(MAX_SERVERS - 1, MAX_SERVERS)), Ok(()));
         assert_eq!(
-            Config::new(3, 3).check().unwrap_err().to_string(),
+            check(&Config::new(3, 3)).unwrap_err().to_string(),
             "id 3 in a grid of 3: expected 0 to 2"
         );
         assert_eq!(
-            Config::new(0, 0).check().unwrap_err().to_string(),
+            check(&Config::new(0, 0)).unwrap_err().to_string(),
             "0 servers: expected 1 to 1024"
         );
-        assert!(Config::new(0, MAX_SERVERS + 1).check().is_err());
+        assert!(check(&Config::new(0, MAX_SERVERS + 1)).is_err());
         let mut c = Config::new(0, 3);
         c.limits.text = 0;
         assert_eq!(
-            c.check().unwrap_err().to_string(),
+            check(&c).unwrap_err().to_string(),
             "limit text of 0: expected 1 to 1073741824"
         );
         let mut c = Config::new(0, 3);
         c.times.suspicion = c.times.heartbeat;
         assert_eq!(
-            c.check().unwrap_err().to_string(),
+            check(&c).unwrap_err().to_string(),
             "time suspicion of 450000 us: expected 450001 to 3600000000 us"
         );
     }
@@ -381,7 +396,7 @@ mod tests {
     #[test]
     fn every_limit_passes_at_both_its_bounds_and_is_named_one_past_them() {
         type Set = fn(&mut Limits, u64);
-        let limits: [(&str, u64, u64, Set); 8] = [
+        let limits: [(&str, u64, u64, Set); 7] = [
             ("text", 1, 1 << 30, |l, v| {
                 (l.text, l.watch, l.lag) = (v as usize, 1 << 40, 1 << 40);
             }),
@@ -394,13 +409,12 @@ mod tests {
             // At least the high water.
             ("lag", 1 << 20, 1 << 40, |l, v| l.lag = v as usize),
             ("replies", 1, 1 << 40, |l, v| l.replies = v as usize),
-            ("log", 1, 1 << 50, |l, v| l.log = v),
         ];
         for (name, min, max, set) in limits {
             let told = |value| {
                 let mut config = Config::new(0, 3);
                 set(&mut config.limits, value);
-                config.check().err().map(|error| error.to_string())
+                check(&config).err().map(|error| error.to_string())
             };
             assert_eq!((told(min), told(max)), (None, None));
             for value in [min - 1, max + 1] {
@@ -425,7 +439,7 @@ mod tests {
                     let mut config = Config::new(0, 3);
                     config.limits.text = text;
                     set(&mut config.limits, value);
-                    config.check().err().map(|error| error.to_string())
+                    check(&config).err().map(|error| error.to_string())
                 };
                 let least = text + beside;
                 assert_eq!(told(least), None);
@@ -437,7 +451,7 @@ mod tests {
             }
             let mut config = Config::new(0, 3);
             set(&mut config.limits, (1 << 40) + 1);
-            let told = config.check().expect_err("too large").to_string();
+            let told = check(&config).expect_err("too large").to_string();
             assert!(told.starts_with(&format!("limit {name} of 1099511627777: expected")));
         }
     }
@@ -464,7 +478,7 @@ mod tests {
                 if name == "backoff-min" {
                     us(&mut config.times.backoff_max, HOUR);
                 }
-                config.check().err().map(|error| error.to_string())
+                check(&config).err().map(|error| error.to_string())
             };
             assert_eq!(told(min), None);
             // An hour of heartbeat leaves no room for its suspicion.

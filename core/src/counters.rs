@@ -5,11 +5,11 @@ use crate::news::Why;
 /// Sums since the server began; each only grows. [`Why::label`] names the closes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counters {
-    /// Broadcasts accepted from masters.
+    /// Messages broadcast by the protocol.
     pub broadcasts: u64,
-    /// Messages delivered from peers.
+    /// Messages of peers that took effect.
     pub deliveries: u64,
-    /// Messages from peers that were not kept, as the log is full.
+    /// Messages of peers for which the protocol had no room.
     pub missed: u64,
     /// Bytes that came in, on links and from masters.
     pub bytes_in: u64,
@@ -42,10 +42,6 @@ pub struct Gauges {
     pub nameless: usize,
     /// Masters connected, those without a valid command included.
     pub masters: usize,
-    /// Texts in the log.
-    pub log_texts: u64,
-    /// Bytes in the log.
-    pub log_bytes: u64,
     /// Bytes of broadcasts kept for the peer that is furthest behind.
     pub lag_bytes: u64,
     /// Bytes owed to all masters.

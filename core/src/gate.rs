@@ -7,8 +7,7 @@
 //! nothing valid for the greeting time. The source with the most newcomers pays first, then the
 //! oldest.
 
-use crate::config::{Config, EPISODE, GRACE, STARVED};
-use crate::news::News;
+use crate::config::{EPISODE, GRACE, Limits, STARVED, Times};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chatroom_machine::{Action, Conn, Door};
@@ -62,12 +61,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(door: Door, config: &Config) -> Self {
+    pub(crate) fn new(door: Door, times: &Times, limits: &Limits) -> Self {
         Self {
             door,
-            max_newcomers: config.limits.nameless,
-            max_accepts: config.limits.accepts,
-            greeting: config.times.greeting,
+            max_newcomers: limits.nameless,
+            max_accepts: limits.accepts,
+            greeting: times.greeting,
             newcomers: VecDeque::new(),
             window: Time::ZERO,
             accepts: 0,
@@ -140,11 +139,11 @@ impl Gate {
         Some(newcomer.source)
     }
 
-    /// An accept failed for want of a resource. Gives the event to be told, once an episode.
-    pub(crate) fn starve(&mut self, now: Time) -> Option<News> {
+    /// An accept failed for want of a resource. Whether that is to be told: once an episode.
+    pub(crate) fn starve(&mut self, now: Time) -> bool {
         let again = self.starved_at.is_some_and(|at| now.since(at) < EPISODE);
         self.starved_at = Some(now);
-        (!again).then_some(News::Starved { door: self.door })
+        !again
     }
 
     /// Accepts nothing from now on.
@@ -178,7 +177,7 @@ impl Gate {
     }
 
     /// What the driver is to be told, if that changed.
-    pub(crate) fn action(&mut self, now: Time) -> Option<Action<News>> {
+    pub(crate) fn action<N>(&mut self, now: Time) -> Option<Action<N>> {
         let pause = self.closed || self.is_full() || self.pauses_until(now).is_some();
         if pause == self.paused {
             return None;
@@ -220,9 +219,12 @@ mod tests {
     use alloc::vec;
 
     fn gate(nameless: usize, accepts: u32) -> Gate {
-        let mut config = Config::new(0, 2);
-        (config.limits.nameless, config.limits.accepts) = (nameless, accepts);
-        Gate::new(Door(0), &config)
+        let limits = Limits {
+            nameless,
+            accepts,
+            ..Limits::default()
+        };
+        Gate::new(Door(0), &Times::default(), &limits)
     }
 
     const fn conn(slot: u32) -> Conn {
@@ -237,9 +239,9 @@ mod tests {
     fn a_full_gate_pauses_until_the_oldest_that_said_nothing_can_go() {
         let mut gate = gate(2, 100);
         gate.admit(ms(0), conn(0), 1);
-        assert_eq!((gate.action(ms(0)), gate.evicts_at()), (None, None));
+        assert_eq!((gate.action::<()>(ms(0)), gate.evicts_at()), (None, None));
         gate.admit(ms(1), conn(1), 1);
-        assert_eq!(gate.action(ms(1)), Some(Action::Shut(Door(0))));
+        assert_eq!(gate.action::<()>(ms(1)), Some(Action::Shut(Door(0))));
         assert_eq!(gate.evicts_at(), Some(Time::ZERO + GRACE));
         assert_eq!(gate.evict(Time::from_micros(GRACE.as_micros() - 1)), vec![]);
         assert_eq!(gate.evict(Time::ZERO + GRACE), vec![conn(0)]);
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(gate.evicts_at(), Some(ms(5) + GRACE));
         assert_eq!(gate.remove(conn(0), true), Some(1));
         assert_eq!(gate.remove(conn(0), true), None);
-        assert_eq!(gate.action(ms(6)), Some(Action::Open(Door(0))));
+        assert_eq!(gate.action::<()>(ms(6)), Some(Action::Open(Door(0))));
     }
 
     #[test]
@@ -289,32 +291,34 @@ mod tests {
         let mut gate = gate(100, 2);
         gate.admit(ms(1000), conn(0), 1);
         gate.admit(ms(1001), conn(1), 1);
-        assert_eq!(gate.action(ms(1001)), Some(Action::Shut(Door(0))));
+        assert_eq!(gate.action::<()>(ms(1001)), Some(Action::Shut(Door(0))));
         assert_eq!(gate.reopens_at(ms(1999)), Some(ms(2000)));
         gate.remove(conn(0), false);
-        assert_eq!(gate.action(ms(1002)), Some(Action::Open(Door(0))));
+        assert_eq!(gate.action::<()>(ms(1002)), Some(Action::Open(Door(0))));
         gate.admit(ms(1003), conn(2), 1);
-        assert_eq!(gate.action(ms(1003)), Some(Action::Shut(Door(0))));
+        assert_eq!(gate.action::<()>(ms(1003)), Some(Action::Shut(Door(0))));
         gate.remove(conn(1), true);
-        assert_eq!(gate.action(ms(1999)), None);
-        assert_eq!(gate.action(ms(2000)), Some(Action::Open(Door(0))));
+        assert_eq!(gate.action::<()>(ms(1999)), None);
+        assert_eq!(gate.action::<()>(ms(2000)), Some(Action::Open(Door(0))));
         // One of an earlier second gives nothing back.
         gate.admit(ms(2000), conn(3), 1);
         gate.admit(ms(2001), conn(4), 1);
         gate.remove(conn(2), false);
-        assert_eq!(gate.action(ms(2001)), Some(Action::Shut(Door(0))));
+        assert_eq!(gate.action::<()>(ms(2001)), Some(Action::Shut(Door(0))));
     }
 
     #[test]
     fn a_failed_accept_pauses_and_is_told_once_an_episode() {
         let mut gate = gate(2, 100);
-        let told = Some(News::Starved { door: Door(0) });
-        assert_eq!(gate.starve(ms(1)), told);
-        assert_eq!(gate.action(ms(1)), Some(Action::Shut(Door(0))));
+        assert!(gate.starve(ms(1)));
+        assert_eq!(gate.action::<()>(ms(1)), Some(Action::Shut(Door(0))));
         assert_eq!(gate.reopens_at(ms(1)), Some(ms(1) + STARVED));
-        assert_eq!(gate.starve(ms(2)), None);
-        assert_eq!(gate.action(ms(2) + STARVED), Some(Action::Open(Door(0))));
-        assert_eq!(gate.starve(ms(2) + EPISODE), told);
+        assert!(!gate.starve(ms(2)));
+        assert_eq!(
+            gate.action::<()>(ms(2) + STARVED),
+            Some(Action::Open(Door(0)))
+        );
+        assert!(gate.starve(ms(2) + EPISODE));
         gate.close();
         assert_eq!((gate.reopens_at(ms(3)), gate.evicts_at()), (None, None));
     }

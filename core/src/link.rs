@@ -3,8 +3,8 @@
 
 use crate::config::{FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
 use crate::frame::Framer;
-use crate::stream::Stream;
-use crate::wire;
+use crate::send_log::SendLog;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chatroom_machine::Conn;
 use chatroom_machine::{Span, Time};
@@ -25,6 +25,18 @@ pub(crate) enum Role {
     Peer(u32),
 }
 
+/// Lines for one link alone, which go out once it has read the send log up to `at`: so they keep
+/// their place among the broadcasts, and cut none.
+#[derive(Clone, Debug, Hash)]
+struct Segment {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+/// From this size on a segment grows no more: what was sent of one is freed only when all of it
+/// was.
+const SEGMENT: usize = 64 << 10;
+
 /// One connection of the mesh.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Link {
@@ -39,16 +51,19 @@ pub(crate) struct Link {
     /// When the last byte came in.
     pub(crate) heard: Time,
     pub(crate) framer: Framer,
-    /// `msg PEER `, once the peer is known: what its messages begin with.
+    /// `WORD PEER `, once the peer is known: what its messages begin with.
     pub(crate) expect: Vec<u8>,
     /// Lines of unknown kinds so far.
     pub(crate) skipped: u64,
-    /// Our own lines: heartbeats. They go out before the stream, and get in only when all of the
-    /// stream so far has gone out, so that they never cut a line of it.
-    own: Vec<u8>,
+    /// Lines for this link alone, in the order in which they are sent: heartbeats, and messages to
+    /// one peer. Bounded by the peer's lag, to which it counts.
+    own: VecDeque<Segment>,
+    /// How much of the first segment was sent.
     taken: usize,
-    /// How far the link has read the stream of broadcasts. Meaningful in a session.
-    pub(crate) cursor: u64,
+    /// Bytes of all segments that were not sent.
+    own_left: usize,
+    /// How far the link has read the send log. Meaningful in a session.
+    pub(crate) offset: u64,
     /// When the transport last took bytes, or when bytes were first owed to it.
     pub(crate) progress: Time,
     /// When it last completed a [`STEP`], and how much it took since.
@@ -80,9 +95,10 @@ impl Link {
             framer: Framer::new(longest),
             expect: Vec::new(),
             skipped: 0,
-            own: Vec::new(),
+            own: VecDeque::new(),
             taken: 0,
-            cursor: 0,
+            own_left: 0,
+            offset: 0,
             progress: now,
             stepped: now,
             taken_since: 0,
@@ -103,20 +119,32 @@ impl Link {
     }
 
     /// Begins the session: from here on it reads what is broadcast.
-    pub(crate) fn name(&mut self, peer: u32, now: Time, end: u64) {
+    pub(crate) fn identify(&mut self, peer: u32, expect: Vec<u8>, now: Time, end: u64) {
         self.role = Role::Peer(peer);
         self.since = now;
-        self.cursor = end;
-        self.expect = wire::msg_prefix(peer);
+        self.offset = end;
+        self.expect = expect;
     }
 
-    pub(crate) fn pending<'a>(&'a self, skip: usize, stream: &'a Stream) -> &'a [u8] {
-        let own = &self.own[self.taken..];
-        if skip < own.len() {
-            return &own[skip..];
+    pub(crate) fn pending<'a>(&'a self, mut skip: usize, log: &'a SendLog) -> &'a [u8] {
+        let (mut offset, mut taken) = (self.offset, self.taken);
+        for segment in &self.own {
+            let before = segment.at.saturating_sub(offset) as usize;
+            if skip < before {
+                let piece = log.piece(offset + skip as u64);
+                return &piece[..piece.len().min(before - skip)];
+            }
+            skip -= before;
+            offset += before as u64;
+            let bytes = &segment.bytes[taken..];
+            if skip < bytes.len() {
+                return &bytes[skip..];
+            }
+            skip -= bytes.len();
+            taken = 0;
         }
         match self.role {
-            Role::Peer(_) => stream.piece(self.cursor + (skip - own.len()) as u64),
+            Role::Peer(_) => log.piece(offset + skip as u64),
             Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => &[],
         }
     }
@@ -130,7 +158,7 @@ impl Link {
         self.resumed = false;
     }
 
-    /// Until when it may hold up the masters that broadcast, if it lags behind; `near` says that
+    /// Until when it may hold up the clients that broadcast, if it lags behind; `near` says that
     /// it is near the limit of its lag.
     pub(crate) fn holds_up_until(&self, near: bool) -> Time {
         let until = self.progress + STALL;
@@ -159,21 +187,39 @@ impl Link {
     }
 
     /// How many bytes are pending.
-    pub(crate) const fn owed(&self, stream: &Stream) -> u64 {
-        let own = (self.own.len() - self.taken) as u64;
+    pub(crate) const fn owed(&self, log: &SendLog) -> u64 {
+        let own = self.own_left as u64;
         match self.role {
-            Role::Peer(_) => own + stream.end() - self.cursor,
+            Role::Peer(_) => own + log.end() - self.offset,
             Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => own,
         }
     }
 
-    /// Queues a line of our own; to be called only when nothing is pending.
-    pub(crate) fn push(&mut self, line: &[u8], now: Time) {
-        self.own.extend_from_slice(line);
-        self.owe_first(now);
+    /// Bytes for this link alone that are pending.
+    pub(crate) const fn own_left(&self) -> usize {
+        self.own_left
     }
 
-    /// The transport took `count` of the pending bytes. How many of them were the stream's.
+    /// Queues a line for this link alone, behind all that is in the send log.
+    pub(crate) fn queue(&mut self, line: &[&[u8]], log: &SendLog) {
+        let at = match self.role {
+            Role::Peer(_) => log.end(),
+            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => 0,
+        };
+        match self.own.back_mut() {
+            Some(last) if last.at == at && last.bytes.len() < SEGMENT => {
+                line.iter()
+                    .for_each(|piece| last.bytes.extend_from_slice(piece));
+            }
+            Some(_) | None => {
+                let bytes = line.concat();
+                self.own.push_back(Segment { at, bytes });
+            }
+        }
+        self.own_left += line.iter().map(|piece| piece.len()).sum::<usize>();
+    }
+
+    /// The transport took `count` of the pending bytes. How many of them were the send log's.
     pub(crate) fn took(&mut self, count: usize, now: Time) -> u64 {
         self.resumed |= now.since(self.progress) >= STALL;
         self.progress = now;
@@ -184,14 +230,67 @@ impl Link {
             self.taken_since = 0;
             self.resumed = false;
         }
-        let own = count.min(self.own.len() - self.taken);
-        self.taken += own;
-        if self.taken == self.own.len() {
-            self.own.clear();
-            self.taken = 0;
+        let (begin, mut left) = (self.offset, count);
+        while left > 0 {
+            match self.own.front() {
+                Some(segment) if segment.at <= self.offset => {
+                    let all = segment.bytes.len();
+                    let now = left.min(all - self.taken);
+                    left -= now;
+                    self.own_left -= now;
+                    self.taken += now;
+                    if self.taken == all {
+                        self.own.pop_front();
+                        self.taken = 0;
+                    }
+                }
+                next => {
+                    let now = next.map_or(left as u64, |s| (s.at - self.offset).min(left as u64));
+                    left -= now as usize;
+                    self.offset += now;
+                }
+            }
         }
-        let streamed = (count - own) as u64;
-        self.cursor += streamed;
-        streamed
+        self.offset - begin
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(link: &Link, log: &SendLog) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let piece @ [_, ..] = link.pending(all.len(), log) {
+            all.extend_from_slice(piece);
+        }
+        all
+    }
+
+    #[test]
+    fn lines_for_one_link_keep_their_place_among_broadcasts_however_they_are_taken() {
+        for step in 1..9 {
+            let mut log = SendLog::default();
+            log.append(b"earlier\n");
+            let mut link = Link::new(Conn::new(0, 0), Role::Outbound(1), Time::ZERO, 100);
+            link.queue(&[b"ping 0\n"], &log);
+            link.identify(1, Vec::new(), Time::ZERO, log.end());
+            link.queue(&[b"a", b"1\n"], &log);
+            log.append(b"b1\n");
+            log.append(b"b2\n");
+            link.queue(&[b"a2\n"], &log);
+            link.queue(&[b"a3\n"], &log);
+            log.append(b"b3\n");
+            let whole = b"ping 0\na1\nb1\nb2\na2\na3\nb3\n";
+            let mut taken = 0;
+            while taken < whole.len() {
+                assert_eq!(read(&link, &log), whole[taken..]);
+                assert_eq!(link.owed(&log), (whole.len() - taken) as u64);
+                let now = step.min(whole.len() - taken);
+                link.took(now, Time::ZERO);
+                taken += now;
+            }
+            assert_eq!((link.owed(&log), link.own_left()), (0, 0));
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Who is linked, who is to be dialled and when, who is suspected: the links of one server to
-//! all others. Carries texts and knows nothing of logs or masters; those lie above.
+//! all others. Carries messages and knows nothing of what they mean, nor of clients.
 //!
 //! Failure detection is by heartbeats and a fixed timeout on a synchronous enough network
 //! (Chandra and Toueg, "Unreliable failure detectors", 1996): completeness, because a silent
@@ -10,27 +10,42 @@ mod dial;
 mod send;
 
 use crate::config::{Config, LATE, Limits, SETTLED, Times};
-use crate::frame::TooLong;
+use crate::frame::Framer;
 use crate::link::{Link, Role};
 use crate::news::{News, Why};
+use crate::outputs::Outputs;
 use crate::rng::Rng;
+use crate::send_log::SendLog;
 use crate::slots::Owner;
-use crate::stream::Stream;
 use crate::timers::Timer;
-use crate::turn::Turn;
 use crate::wire::{self, Line};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chatroom_machine::{Action, Conn, Loss, Misuse, Remote};
 use chatroom_machine::{Span, Time};
 
-/// The layer above: what it is told.
-pub(crate) trait Above {
-    /// `peer` broadcast `text`, which is UTF-8 and not empty. False if it was not kept.
-    fn deliver(&mut self, turn: &mut Turn, peer: u32, conn: Conn, text: &[u8]) -> bool;
-    /// A session with `peer` began.
-    fn up(&mut self, turn: &mut Turn, peer: u32);
-    /// The session with `peer` ended.
-    fn down(&mut self, turn: &mut Turn, peer: u32);
+/// What the node is told of links, in the order in which it happened.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Report {
+    /// A session with this peer began.
+    Up(u32),
+    /// The session with this peer ended.
+    Down(u32),
+    /// This link waited, and what came on it is to be read now.
+    Promoted(Conn),
+}
+
+/// A message: who sent it, and its body.
+pub(crate) type Message<'a> = (u32, &'a [u8]);
+
+/// A link that is being read: its unfinished line is taken out of it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) framer: Framer,
+    /// Whether the link has not said who it is.
+    pub(crate) unidentified: bool,
+    /// Whether its dialler had left by the time it was accepted.
+    pub(crate) gone: bool,
 }
 
 /// What is known of one other server.
@@ -53,17 +68,24 @@ struct Peer {
 pub(crate) struct Mesh {
     id: u32,
     servers: u32,
+    /// The protocol's word.
+    word: &'static str,
     times: Times,
     limits: Limits,
-    /// By slot; a slot that the desk holds is empty here.
+    /// By slot; a slot that a client has is empty here.
     links: Vec<Option<Link>>,
     /// How many links were made so far.
     made: u64,
     /// By id; the own entry stays empty.
     peers: Vec<Peer>,
-    stream: Stream,
-    /// Sessions that have not read all of the stream.
-    behind: usize,
+    /// What is broadcast.
+    log: SendLog,
+    /// Bytes for single links that are pending.
+    own: usize,
+    /// Nothing waits here between two calls of the node.
+    reports: VecDeque<Report>,
+    /// Sessions that have not read all of the log.
+    lagging: usize,
     /// Sessions.
     up: usize,
     /// Sessions with peers that we are the one to dial.
@@ -76,7 +98,7 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new<O>(config: &Config<O>, word: &'static str) -> Self {
         let peer = |_| Peer {
             link: None,
             latest: 0,
@@ -87,16 +109,19 @@ impl Mesh {
         Self {
             id: config.id,
             servers: config.servers,
+            word,
             times: config.times.clone(),
             limits: config.limits.clone(),
             links: Vec::new(),
             made: 0,
             peers: (0..config.servers).map(peer).collect(),
-            stream: Stream::default(),
-            behind: 0,
+            log: SendLog::default(),
+            own: 0,
+            reports: VecDeque::new(),
+            lagging: 0,
             up: 0,
             dialled_up: 0,
-            prefix: wire::msg_prefix(config.id),
+            prefix: wire::prefix(word, config.id),
             ping: wire::ping(config.id),
             rng: Rng::new(config.seed ^ u64::from(config.id).rotate_left(32)),
             left: false,
@@ -110,13 +135,21 @@ impl Mesh {
             .filter_map(|(id, p)| p.link.map(|_| id))
     }
 
+    /// The own id and those of the peers that are up, ascending.
+    pub(crate) fn alive(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.up().collect();
+        let (Ok(at) | Err(at)) = ids.binary_search(&self.id);
+        ids.insert(at, self.id);
+        ids
+    }
+
     pub(crate) const fn up_count(&self) -> usize {
         self.up
     }
 
     /// Bytes kept for the peer that is furthest behind.
     pub(crate) const fn lag(&self) -> u64 {
-        self.stream.held()
+        self.log.held()
     }
 
     /// The place of a link in the order in which links were made.
@@ -136,133 +169,134 @@ impl Mesh {
 
     /// Takes in a link that was accepted. One whose dialler has left while it waited would be up
     /// for a moment only: it is a session only for what it broadcast.
-    pub(crate) fn handle_accepted(&mut self, turn: &mut Turn, remote: Remote) -> Option<Conn> {
+    pub(crate) fn handle_accepted<E>(
+        &mut self,
+        out: &mut Outputs<E>,
+        remote: Remote,
+    ) -> Option<Conn> {
         if self.left {
             return None;
         }
-        let conn = turn.slots.take(Owner::Mesh);
-        let now = turn.now;
-        turn.gate(Owner::Mesh).admit(now, conn, remote.source);
-        let longest = wire::longest(self.limits.text);
-        let mut link = Link::new(conn, Role::Inbound, turn.now, longest);
+        let conn = out.slots.take(Owner::Mesh);
+        let now = out.now;
+        out.gate(Owner::Mesh).admit(now, conn, remote.source);
+        let longest = self.longest();
+        let mut link = Link::new(conn, Role::Inbound, out.now, longest);
         link.gone = remote.gone;
         self.insert(link);
-        turn.timers
-            .by(Timer::Greeting, turn.now + self.times.greeting);
+        out.timers
+            .by(Timer::Greeting, out.now + self.times.greeting);
         Some(conn)
     }
 
-    pub(crate) fn handle_bytes(
+    /// Takes in that `bytes` came on a link. Whether they are to be read now; if not, the mesh
+    /// keeps them.
+    pub(crate) fn handle_bytes<E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
         bytes: &[u8],
-    ) -> Result<(), Misuse> {
+    ) -> Result<bool, Misuse> {
         let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
         if let Role::Dialling(_) = link.role {
             return Err(Misuse::WrongState);
         }
-        link.heard = turn.now;
+        link.heard = out.now;
         match link.role {
             // Read before the pause was heard of: it waits with the rest.
             Role::Contender(_) => {
                 link.unprocessed.extend_from_slice(bytes);
-                return Ok(());
+                return Ok(false);
             }
             Role::Inbound => {
-                let now = turn.now;
-                turn.gate(Owner::Mesh).hear(now, conn);
+                let now = out.now;
+                out.gate(Owner::Mesh).hear(now, conn);
             }
             Role::Dialling(_) | Role::Peer(_) | Role::Outbound(_) => {}
         }
-        self.handle_lines(turn, above, conn, bytes);
-        // Until a link has named its peer, bytes put nothing off, and end no excuse.
+        Ok(true)
+    }
+
+    /// Begins to read a link.
+    pub(crate) fn reader(&mut self, conn: Conn) -> Option<Reader> {
+        let link = self.links[conn.slot()].as_mut()?;
+        Some(Reader {
+            framer: core::mem::take(&mut link.framer),
+            unidentified: link.role == Role::Inbound,
+            gone: link.gone,
+        })
+    }
+
+    /// Ends reading a link whose bytes were all valid.
+    pub(crate) fn put_back(&mut self, conn: Conn, reader: Reader) {
+        if let Some(link) = self.links[conn.slot()].as_mut() {
+            link.framer = reader.framer;
+        }
+    }
+
+    /// Bytes that came were read. Until a link has named its peer, bytes put nothing off, and end
+    /// no excuse.
+    pub(crate) fn end_excuse(&mut self, conn: Conn) {
         if let Some(link) = self.links[conn.slot()].as_mut()
             && link.peer().is_some()
         {
             link.excused_until = None;
         }
-        Ok(())
     }
 
-    /// Does what the lines say that `bytes` complete.
+    /// The next thing that the node is to be told.
+    pub(crate) fn report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// Handles one line, and gives the message that it carries, if it does; `clean` says that it is
+    /// known to be UTF-8.
     #[inline]
-    fn handle_lines(
+    pub(crate) fn handle_line<'a, E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
-        mut bytes: &[u8],
-    ) {
-        let Some(link) = self.links[conn.slot()].as_mut() else {
-            return;
+        line: &'a [u8],
+        clean: bool,
+    ) -> Result<Option<Message<'a>>, Why> {
+        let Some(link) = self.links[conn.slot()].as_ref() else {
+            return Ok(None);
         };
-        let (mut unnamed, gone) = (link.role == Role::Inbound, link.gone);
-        let mut framer = core::mem::take(&mut link.framer);
-        // Nearly always all of it is UTF-8; then no line that lies in it needs a look of its own.
-        let clean = core::str::from_utf8(bytes).is_ok();
-        let outcome = loop {
-            let within = clean && framer.is_empty();
-            match framer.next(&mut bytes) {
-                Ok(Some(line)) => {
-                    if unnamed
-                        && !(gone && line.starts_with(b"ping "))
-                        && core::mem::take(&mut unnamed)
-                        && let Some(peer) = self.contends(conn, line)
-                    {
-                        let unprocessed = [line, b"\n", bytes].concat();
-                        return self.contend(turn, above, conn, peer, unprocessed);
-                    }
-                    match self.handle_line(turn, above, conn, line, within) {
-                        Ok(()) => framer.done(),
-                        Err(why) => break Err(why),
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(TooLong) => break Err(Why::TooLong),
-            }
-        };
-        match outcome {
-            Ok(()) => {
-                if let Some(link) = self.links[conn.slot()].as_mut() {
-                    link.framer = framer;
-                }
-            }
-            Err(why) => self.end(turn, above, conn, why, false),
+        if let (true, Role::Peer(peer), Some(body)) =
+            (clean, link.role, line.strip_prefix(&link.expect[..]))
+            && !body.is_empty()
+        {
+            return self.message(peer, body);
         }
+        self.handle_other_line(out, conn, line)
     }
 
-    /// One line; `clean` says that it is known to be UTF-8.
-    fn handle_line(
+    /// A line that is not just the next message of a session.
+    fn handle_other_line<'a, E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
-        line: &[u8],
-        clean: bool,
-    ) -> Result<(), Why> {
+        line: &'a [u8],
+    ) -> Result<Option<Message<'a>>, Why> {
         let Some(link) = self.links[conn.slot()].as_mut() else {
-            return Ok(());
+            return Ok(None);
         };
-        if let (true, Role::Peer(peer), Some(text)) =
-            (clean, link.role, line.strip_prefix(&link.expect[..]))
-            && !text.is_empty()
-        {
-            return self.deliver(turn, above, peer, conn, text);
-        }
-        let line = wire::parse(line, self.servers)?;
+        let line = wire::parse(line, self.word, self.servers)?;
         let sender = match line {
-            Line::Ping(sender) | Line::Msg(sender, _) => sender,
+            Line::Ping(sender) | Line::Message(sender, _) => sender,
             Line::Unknown => {
                 let peer = link.peer().ok_or(Why::NoIdentity)?;
                 link.skipped += 1;
                 let count = link.skipped;
-                turn.counters.skipped += 1;
+                out.counters.skipped += 1;
                 if count.is_power_of_two() {
-                    turn.tell(News::Skipped { peer, count });
+                    out.emit(News::Skipped { peer, count });
                 }
-                return Ok(());
+                return Ok(None);
             }
         };
         if sender == self.id {
@@ -274,33 +308,22 @@ impl Mesh {
             }
             Role::Inbound if sender < self.id => return Err(Why::ShouldNotDial),
             // Nobody is there any more to be up: only what it broadcast makes it a session.
-            Role::Inbound if link.gone && matches!(line, Line::Ping(_)) => return Ok(()),
-            Role::Inbound | Role::Outbound(_) => self.name(turn, above, conn, sender)?,
+            Role::Inbound if link.gone && matches!(line, Line::Ping(_)) => return Ok(None),
+            Role::Inbound | Role::Outbound(_) => self.identify(out, conn, sender)?,
             Role::Peer(_) | Role::Dialling(_) | Role::Contender(_) => {}
         }
         match line {
-            Line::Msg(_, text) => self.deliver(turn, above, sender, conn, text.as_bytes()),
-            Line::Ping(_) | Line::Unknown => Ok(()),
+            Line::Message(_, body) => self.message(sender, body.as_bytes()),
+            Line::Ping(_) | Line::Unknown => Ok(None),
         }
     }
 
-    fn deliver(
-        &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
-        peer: u32,
-        conn: Conn,
-        text: &[u8],
-    ) -> Result<(), Why> {
-        if text.len() > self.limits.text {
+    #[inline]
+    const fn message<'a>(&self, peer: u32, body: &'a [u8]) -> Result<Option<Message<'a>>, Why> {
+        if body.len() > self.limits.text {
             return Err(Why::TooLong);
         }
-        if above.deliver(turn, peer, conn, text) {
-            turn.counters.deliveries += 1;
-        } else {
-            turn.counters.missed += 1;
-        }
-        Ok(())
+        Ok(Some((peer, body)))
     }
 
     /// This server was itself away: nobody could be heard meanwhile, and all of a machine that
@@ -323,14 +346,8 @@ impl Mesh {
     ///
     /// Which is older is a matter of which was made first, not of which was read first: else what
     /// waits unread in the link of an earlier life would come after the present life's messages.
-    fn name(
-        &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
-        conn: Conn,
-        peer: u32,
-    ) -> Result<(), Why> {
-        turn.gate(Owner::Mesh).remove(conn, false);
+    fn identify<E>(&mut self, out: &mut Outputs<E>, conn: Conn, peer: u32) -> Result<(), Why> {
+        out.gate(Owner::Mesh).remove(conn, false);
         let number = self.number(conn);
         let known = &mut self.peers[peer as usize];
         if number < known.latest {
@@ -339,30 +356,32 @@ impl Mesh {
         // A link that names a peer which is up is a contender, and not named before that link ends.
         debug_assert!(known.link.is_none() && known.contender.is_none());
         known.latest = number;
-        let end = self.stream.end();
+        let end = self.log.end();
         if let Some(link) = self.links[conn.slot()].as_mut() {
             // The dialler spoke first; this is what it waits for.
             if link.role == Role::Inbound {
-                link.push(&self.ping, turn.now);
-                turn.act(Action::Send(conn));
+                link.queue(&[&self.ping], &self.log);
+                self.own += self.ping.len();
+                link.owe_first(out.now);
+                out.push(Action::Send(conn));
             }
-            link.name(peer, turn.now, end);
+            let expect = wire::prefix(self.word, peer);
+            link.identify(peer, expect, out.now, end);
             let suspected_at = link.suspected_at(self.times.suspicion);
-            turn.timers.by(Timer::Silence, suspected_at);
+            out.timers.by(Timer::Silence, suspected_at);
         }
         self.peers[peer as usize].link = Some(conn);
         self.up += 1;
         self.dialled_up += u32::from(peer < self.id);
-        turn.counters.ups += 1;
-        turn.tell(News::Up { peer, conn });
-        above.up(turn, peer);
+        out.counters.ups += 1;
+        out.emit(News::Up { peer, conn });
+        self.reports.push_back(Report::Up(peer));
         Ok(())
     }
 
-    pub(crate) fn handle_lost(
+    pub(crate) fn handle_lost<E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
         loss: Loss,
     ) -> Result<(), Misuse> {
@@ -371,164 +390,170 @@ impl Mesh {
             return Err(Misuse::WrongState);
         }
         match loss {
-            Loss::Finished => self.end(turn, above, conn, Why::Finished, false),
-            Loss::Broken => self.end(turn, above, conn, Why::Broken, true),
+            Loss::Finished => self.end(out, conn, Why::Finished, false),
+            Loss::Broken => self.end(out, conn, Why::Broken, true),
         }
         Ok(())
     }
 
     /// Ends one link; `gone` says that the driver knows already.
-    fn end(&mut self, turn: &mut Turn, above: &mut impl Above, conn: Conn, why: Why, gone: bool) {
+    pub(crate) fn end<E>(&mut self, out: &mut Outputs<E>, conn: Conn, why: Why, gone: bool) {
         let Some(link) = self.links[conn.slot()].take() else {
             return;
         };
-        turn.end(conn, why, gone);
+        out.end(conn, why, gone);
+        self.own -= link.own_left();
         match link.role {
             Role::Peer(peer) => {
                 self.up -= 1;
                 self.dialled_up -= u32::from(peer < self.id);
-                if link.cursor < self.stream.end() {
-                    self.behind -= 1;
+                if link.offset < self.log.end() {
+                    self.lagging -= 1;
                     self.trim();
                 }
                 let entry = &mut self.peers[peer as usize];
                 entry.link = None;
                 let contender = entry.contender.take();
-                let settled = turn.now.since(link.since) >= SETTLED;
+                let settled = out.now.since(link.since) >= SETTLED;
                 if settled {
                     entry.backoff = self.times.backoff_min;
                 }
-                turn.tell(News::Down {
+                out.emit(News::Down {
                     peer,
                     conn,
                     why,
-                    silence: turn.now.since(link.heard),
+                    silence: out.now.since(link.heard),
                 });
-                above.down(turn, peer);
-                self.redial_later(turn, peer, !settled);
+                self.reports.push_back(Report::Down(peer));
+                self.redial_later(out, peer, !settled);
                 match contender {
                     Some(contender) if self.left => {
-                        self.end(turn, above, contender, why, false);
+                        self.end(out, contender, why, false);
                     }
-                    Some(contender) => self.promote(turn, above, contender),
+                    Some(contender) => self.promote(out, contender),
                     None => {}
                 }
             }
             Role::Dialling(peer) | Role::Outbound(peer) => {
-                turn.tell(News::Closed { conn, why });
-                self.redial_later(turn, peer, false);
+                out.emit(News::Closed { conn, why });
+                self.redial_later(out, peer, false);
             }
             Role::Contender(peer) => {
                 let known = &mut self.peers[peer as usize].contender;
                 if *known == Some(conn) {
                     *known = None;
                 }
-                turn.tell(News::Closed { conn, why });
+                out.emit(News::Closed { conn, why });
             }
-            Role::Inbound => turn.tell(News::Closed { conn, why }),
+            Role::Inbound => out.emit(News::Closed { conn, why }),
         }
     }
 
-    /// Ends a link that has not said who it is, to make room.
-    pub(crate) fn crowd_out(&mut self, turn: &mut Turn, above: &mut impl Above, conn: Conn) {
-        self.end(turn, above, conn, Why::Crowded, false);
-    }
-
     /// Ends every link for which `which` gives a reason.
-    fn end_where(
-        &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
-        which: impl Fn(&Self, &Link) -> Option<Why>,
-    ) {
+    fn end_where<E>(&mut self, out: &mut Outputs<E>, which: impl Fn(&Self, &Link) -> Option<Why>) {
         for slot in 0..self.links.len() {
             if let Some(link) = &self.links[slot]
                 && let Some(why) = which(self, link)
             {
-                self.end(turn, above, link.conn, why, false);
+                self.end(out, link.conn, why, false);
             }
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, turn: &mut Turn, above: &mut impl Above) {
-        let now = turn.now;
-        if turn.timers.fired(Timer::Silence, now) {
+    pub(crate) fn handle_timeout<E>(&mut self, out: &mut Outputs<E>) {
+        let now = out.now;
+        if out.timers.fired(Timer::Silence, now) {
             let suspicion = self.times.suspicion;
-            self.end_where(turn, above, |_, link| {
+            self.end_where(out, |_, link| {
                 let silent = link.peer().is_some() && link.suspected_at(suspicion) <= now;
                 silent.then_some(Why::Silent)
             });
-            self.watch_silence(turn);
+            self.watch_silence(out);
         }
-        if turn.timers.fired(Timer::Greeting, now) {
+        if out.timers.fired(Timer::Greeting, now) {
             let greeting = self.times.greeting;
             let waits = |link: &Link| matches!(link.role, Role::Inbound | Role::Outbound(_));
-            self.end_where(turn, above, |_, link| {
+            self.end_where(out, |_, link| {
                 let late = waits(link) && link.greets_by(greeting) <= now;
                 late.then_some(Why::NoGreeting)
             });
             let next = self.links.iter().flatten().filter(|l| waits(l));
             let next = next.map(|l| l.greets_by(greeting)).min();
-            turn.timers.set(Timer::Greeting, next);
+            out.timers.set(Timer::Greeting, next);
         }
-        if turn.timers.fired(Timer::Contest, now) {
-            self.decide(turn, above);
+        if out.timers.fired(Timer::Contest, now) {
+            self.decide(out);
         }
-        if turn.timers.fired(Timer::Dial, now) {
+        if out.timers.fired(Timer::Dial, now) {
             let dial = self.times.dial;
             let dials = |link: &Link| matches!(link.role, Role::Dialling(_));
-            self.end_where(turn, above, |_, link| {
+            self.end_where(out, |_, link| {
                 let late = dials(link) && link.since + dial <= now;
                 late.then_some(Why::DialTimeout)
             });
             let next = self.links.iter().flatten().filter(|l| dials(l));
             let next = next.map(|l| l.since + dial).min();
-            turn.timers.set(Timer::Dial, next);
+            out.timers.set(Timer::Dial, next);
         }
-        if turn.timers.fired(Timer::Redial, now) {
+        if out.timers.fired(Timer::Redial, now) {
             for peer in 0..self.id {
                 if (self.peers[peer as usize].redial).is_some_and(|at| at <= now) {
-                    self.dial(turn, peer);
+                    self.dial(out, peer);
                 }
             }
             let next = self.peers.iter().filter_map(|p| p.redial).min();
-            turn.timers.set(Timer::Redial, next);
+            out.timers.set(Timer::Redial, next);
         }
-        if turn.timers.fired(Timer::Heartbeat, now) {
+        if out.timers.fired(Timer::Heartbeat, now) {
             for link in self.links.iter_mut().flatten() {
                 // Bytes that are still owed are a sign of life themselves, once they get through.
-                if link.peer().is_some() && link.owed(&self.stream) == 0 {
-                    link.push(&self.ping, now);
-                    turn.act(Action::Send(link.conn));
+                if link.peer().is_some() && link.owed(&self.log) == 0 {
+                    link.queue(&[&self.ping], &self.log);
+                    self.own += self.ping.len();
+                    link.owe_first(now);
+                    out.push(Action::Send(link.conn));
                 }
             }
-            turn.timers.by(Timer::Heartbeat, now + self.times.heartbeat);
-            self.watch_silence(turn);
+            out.timers.by(Timer::Heartbeat, now + self.times.heartbeat);
+            self.watch_silence(out);
         }
     }
 
     /// Sets the timer to the first moment at which a peer could be suspected.
-    fn watch_silence(&self, turn: &mut Turn) {
+    fn watch_silence<E>(&self, out: &mut Outputs<E>) {
         let sessions = self.links.iter().flatten().filter(|l| l.peer().is_some());
         let next = sessions.map(|l| l.suspected_at(self.times.suspicion)).min();
-        turn.timers.set(Timer::Silence, next);
+        out.timers.set(Timer::Silence, next);
     }
 
     /// Leaves the grid: ends every link and makes no more.
-    pub(crate) fn leave(&mut self, turn: &mut Turn, above: &mut impl Above, why: Why) {
+    pub(crate) fn leave<E>(&mut self, out: &mut Outputs<E>, why: Why) {
         self.left = true;
         self.peers.iter_mut().for_each(|peer| peer.redial = None);
-        self.end_where(turn, above, |_, _| Some(why));
+        self.end_where(out, |_, _| Some(why));
     }
 
     /// Makes no more links and ends those without a session; the others go on.
-    pub(crate) fn retire(&mut self, turn: &mut Turn, above: &mut impl Above) {
+    pub(crate) fn retire<E>(&mut self, out: &mut Outputs<E>) {
         self.left = true;
         self.peers.iter_mut().for_each(|peer| peer.redial = None);
-        self.end_where(turn, above, |_, link| match link.peer() {
+        self.end_where(out, |_, link| match link.peer() {
             Some(_) => None,
             None => Some(Why::Ending),
         });
+    }
+
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) const fn servers(&self) -> u32 {
+        self.servers
+    }
+
+    /// Bytes of the longest line between servers.
+    const fn longest(&self) -> usize {
+        wire::longest(self.word, self.limits.text)
     }
 
     /// Whether something is still owed to a peer.

@@ -1,13 +1,12 @@
 //! What a server tells people, metrics and checkers, and why a connection ended.
 
-use alloc::boxed::Box;
 use chatroom_machine::Span;
 use chatroom_machine::{Conn, Door, Level, Notice};
 use core::fmt;
 
-/// One piece of news.
+/// One piece of news; `E` is the protocol's event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum News {
+pub enum News<E> {
     /// A peer is up: its first valid line came in on `conn`.
     Up {
         /// Who.
@@ -33,15 +32,6 @@ pub enum News {
         /// Why.
         why: Why,
     },
-    /// A text went into the log. Told only with [`Config::observe`](crate::Config::observe).
-    Delivered {
-        /// Who broadcast it.
-        sender: u32,
-        /// The link it came on; none for an own one.
-        conn: Option<Conn>,
-        /// The text.
-        text: Box<str>,
-    },
     /// A line of an unknown kind from a known peer was skipped. Told for the first, second,
     /// fourth, eighth… of a session.
     Skipped {
@@ -55,20 +45,10 @@ pub enum News {
         /// Where.
         door: Door,
     },
-    /// The log reached its limit of `bytes`: what is new is refused.
-    LogFull {
-        /// The limit.
-        bytes: u64,
-    },
-    /// Messages of a peer were not kept.
-    Gap {
-        /// Whose.
-        peer: u32,
-        /// How many there were since the last such event.
-        count: u64,
-    },
     /// The server ends in good order.
     Ending,
+    /// The protocol's own.
+    Protocol(E),
 }
 
 /// Why a connection ended.
@@ -239,7 +219,7 @@ impl fmt::Display for Why {
 /// The reasons that show a limit at work.
 const LIMITS: [Why; 4] = [Why::FellBehind, Why::Crowded, Why::Full, Why::Idle];
 
-impl Notice for News {
+impl<E: Notice> Notice for News<E> {
     fn level(&self) -> Level {
         match self {
             Self::Up { .. } | Self::Ending => Level::Info,
@@ -257,14 +237,14 @@ impl Notice for News {
                     Level::Info
                 }
             }
-            Self::Delivered { .. } => Level::Debug,
             Self::Skipped { .. } => Level::Info,
-            Self::Starved { .. } | Self::LogFull { .. } | Self::Gap { .. } => Level::Warn,
+            Self::Starved { .. } => Level::Warn,
+            Self::Protocol(event) => event.level(),
         }
     }
 }
 
-impl fmt::Display for News {
+impl<E: fmt::Display> fmt::Display for News<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Up { peer, conn } => write!(f, "peer {peer} up on {conn}"),
@@ -278,10 +258,6 @@ impl fmt::Display for News {
                 "peer {peer} down on {conn}: {why}, last heard {silence} ago"
             ),
             Self::Closed { conn, why } => write!(f, "connection {conn} closed: {why}"),
-            Self::Delivered { sender, conn, text } => match conn {
-                Some(conn) => write!(f, "delivered {sender} on {conn}: {text}"),
-                None => write!(f, "delivered {sender}: {text}"),
-            },
             Self::Skipped { peer, count } => {
                 write!(
                     f,
@@ -293,15 +269,7 @@ impl fmt::Display for News {
                 "no resources to accept a connection at door {}: trying again in a while",
                 door.0
             ),
-            Self::LogFull { bytes } => {
-                write!(f, "the log is full ({bytes} bytes): what is new is refused")
-            }
-            Self::Gap { peer, count } => {
-                write!(
-                    f,
-                    "{count} messages of peer {peer} were not kept: the log is full"
-                )
-            }
+            Self::Protocol(event) => event.fmt(f),
             Self::Ending => f.write_str("ending in good order"),
         }
     }

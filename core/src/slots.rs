@@ -7,7 +7,7 @@ use chatroom_machine::{Conn, Misuse};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     Mesh,
-    Desk,
+    Clients,
 }
 
 /// Gives out handles: dense slots, each with the number of its users so far.
@@ -65,12 +65,12 @@ mod tests {
         let old = slots.take(Owner::Mesh);
         slots.release(old);
         assert_eq!(slots.owner(old), Err(Misuse::Stale));
-        assert_ne!(slots.take(Owner::Desk).slot(), old.slot());
+        assert_ne!(slots.take(Owner::Clients).slot(), old.slot());
         slots.free(old);
-        let new = slots.take(Owner::Desk);
+        let new = slots.take(Owner::Clients);
         assert_eq!(old.slot(), new.slot());
         assert_eq!(slots.owner(old), Err(Misuse::Stale));
-        assert_eq!(slots.owner(new), Ok(Owner::Desk));
+        assert_eq!(slots.owner(new), Ok(Owner::Clients));
         assert_eq!(slots.owner(Conn::new(9, 0)), Err(Misuse::Stale));
     }
 }

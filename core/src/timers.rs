@@ -32,8 +32,8 @@ pub(crate) enum Timer {
     Contest,
     /// A newcomer has waited for a place for too long.
     Place,
-    /// Messages that were not kept are to be announced.
-    Gap,
+    /// The protocol has something to do.
+    Protocol,
 }
 
 impl Timer {
@@ -49,7 +49,7 @@ impl Timer {
         Self::Evict,
         Self::Contest,
         Self::Place,
-        Self::Gap,
+        Self::Protocol,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -65,7 +65,7 @@ impl Timer {
             Self::Evict => "evict",
             Self::Contest => "contest",
             Self::Place => "place",
-            Self::Gap => "gap",
+            Self::Protocol => "protocol",
         }
     }
 }

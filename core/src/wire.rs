@@ -1,5 +1,5 @@
-//! Lines to typed messages and back: what servers say to each other. Knows the grammar and the
-//! grid's size, nothing of connections.
+//! Lines to typed messages and back: what servers say to each other. Knows the grammar, the
+//! protocol's word and the grid's size, nothing of connections.
 
 use crate::news::Why;
 use alloc::vec::Vec;
@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 pub(crate) enum Line<'a> {
     /// `ping SENDER`
     Ping(u32),
-    /// `msg SENDER TEXT`
-    Msg(u32, &'a str),
+    /// `WORD SENDER BODY`, with the protocol's word.
+    Message(u32, &'a str),
     /// Anything else.
     Unknown,
 }
@@ -18,21 +18,16 @@ pub(crate) enum Line<'a> {
 /// The longest id of a grid, in digits.
 const ID_DIGITS: usize = 4;
 
-/// The longest line between servers for texts of at most `text` bytes.
-pub(crate) const fn longest(text: usize) -> usize {
-    b"msg ".len() + ID_DIGITS + b" ".len() + text
-}
-
-/// The longest `delivered SENDER TEXT` line, with its newline, for texts of at most `text` bytes.
-pub(crate) const fn longest_delivered(text: usize) -> usize {
-    b"delivered ".len() + ID_DIGITS + b" ".len() + text + b"\n".len()
+/// The longest line between servers for bodies of at most `text` bytes after `word`.
+pub(crate) const fn longest(word: &str, text: usize) -> usize {
+    word.len() + b" ".len() + ID_DIGITS + b" ".len() + text
 }
 
 /// Reads one line, without its newline.
 ///
 /// # Errors
 /// The reason why the line is broken.
-pub(crate) fn parse(line: &[u8], servers: u32) -> Result<Line<'_>, Why> {
+pub(crate) fn parse<'a>(line: &'a [u8], word: &str, servers: u32) -> Result<Line<'a>, Why> {
     let line = core::str::from_utf8(line).map_err(|_| Why::NotUtf8)?;
     let (kind, rest) = match line.split_once(' ') {
         Some((kind, rest)) => (kind, Some(rest)),
@@ -40,13 +35,13 @@ pub(crate) fn parse(line: &[u8], servers: u32) -> Result<Line<'_>, Why> {
     };
     match kind {
         "ping" => Ok(Line::Ping(id(rest.ok_or(Why::Malformed)?, servers)?)),
-        "msg" => {
-            let (sender, text) = rest.and_then(|r| r.split_once(' ')).ok_or(Why::Malformed)?;
+        _ if kind == word => {
+            let (sender, body) = rest.and_then(|r| r.split_once(' ')).ok_or(Why::Malformed)?;
             let sender = id(sender, servers)?;
-            if text.is_empty() {
+            if body.is_empty() {
                 return Err(Why::Malformed);
             }
-            Ok(Line::Msg(sender, text))
+            Ok(Line::Message(sender, body))
         }
         _ => Ok(Line::Unknown),
     }
@@ -65,7 +60,7 @@ fn id(digits: &str, servers: u32) -> Result<u32, Why> {
 }
 
 /// Appends `id` in decimal.
-pub(crate) fn push_id(out: &mut Vec<u8>, id: u32) {
+pub fn push_id(out: &mut Vec<u8>, id: u32) {
     let mut digits = [0; 10];
     let mut at = digits.len();
     let mut rest = id;
@@ -88,9 +83,10 @@ pub(crate) fn ping(id: u32) -> Vec<u8> {
     line
 }
 
-/// `msg ID ` with its blank: what stands before every text of `id`.
-pub(crate) fn msg_prefix(id: u32) -> Vec<u8> {
-    let mut prefix = b"msg ".to_vec();
+/// `WORD ID ` with its blank: what stands before every body of `id`.
+pub(crate) fn prefix(word: &str, id: u32) -> Vec<u8> {
+    let mut prefix = word.as_bytes().to_vec();
+    prefix.push(b' ');
     push_id(&mut prefix, id);
     prefix.push(b' ');
     prefix
@@ -107,9 +103,9 @@ mod tests {
     fn each_kind_and_each_fault_is_told_apart() {
         let cases: [(&[u8], Result<Line<'_>, Why>); 19] = [
             (b"ping 2", Ok(Line::Ping(2))),
-            (b"msg 0 a b", Ok(Line::Msg(0, "a b"))),
-            (b"msg 0  a ", Ok(Line::Msg(0, " a "))),
-            (b"msg 1 \xc3\xa4", Ok(Line::Msg(1, "\u{e4}"))),
+            (b"msg 0 a b", Ok(Line::Message(0, "a b"))),
+            (b"msg 0  a ", Ok(Line::Message(0, " a "))),
+            (b"msg 1 \xc3\xa4", Ok(Line::Message(1, "\u{e4}"))),
             (b"", Ok(Line::Unknown)),
             (b"pong 1", Ok(Line::Unknown)),
             (b"GET / HTTP/1.1", Ok(Line::Unknown)),
@@ -128,7 +124,7 @@ mod tests {
         ];
         for (line, expected) in cases {
             assert_eq!(
-                parse(line, 3),
+                parse(line, "msg", 3),
                 expected,
                 "{}",
                 String::from_utf8_lossy(line)
@@ -139,18 +135,18 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(id in 0u32..1024, text in "[^\n]{1,40}") {
-            let mut line = msg_prefix(id);
+            let mut line = prefix("msg", id);
             line.extend_from_slice(text.as_bytes());
-            prop_assert!(line.len() <= longest(text.len()));
-            prop_assert_eq!(parse(&line, 1024), Ok(Line::Msg(id, &text)));
+            prop_assert!(line.len() <= longest("msg", text.len()));
+            prop_assert_eq!(parse(&line, "msg", 1024), Ok(Line::Message(id, &text)));
             let line = ping(id);
             prop_assert_eq!(&line[..], &format!("ping {id}\n").into_bytes()[..]);
-            prop_assert_eq!(parse(&line[..line.len() - 1], 1024), Ok(Line::Ping(id)));
+            prop_assert_eq!(parse(&line[..line.len() - 1], "msg", 1024), Ok(Line::Ping(id)));
         }
 
         #[test]
         fn any_bytes_are_read_without_a_panic(line in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let _ = parse(&line, 7);
+            let _ = parse(&line, "msg", 7);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What holds after the end of a run: the sockets that are left may still have news, and none of
 //! it reaches the machine, whose handles are all dead.
 
-use chatroom_core::{ChatServer, Config, MASTERS};
+use chatroom_chat::{ChatServer, Config, MASTERS};
 use chatroom_driver::{Addresses, Change, Outcome, Progress, Reads, Shell, Silent};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

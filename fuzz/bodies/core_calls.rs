@@ -1,7 +1,7 @@
 //! Any calls in any order to one server: no panic, misuse is an `Err` of the right kind, no limit
 //! is ever exceeded, and the next timeout lies ahead after `handle_timeout` and a drain.
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use std::collections::BTreeMap;
 
@@ -48,6 +48,9 @@ struct Caller<'a> {
     halted: bool,
 }
 
+/// Bytes that a log may have.
+const LOG: u64 = 300;
+
 /// Takes `data` for a list of calls and makes them.
 pub(crate) fn core_calls(data: &[u8]) {
     let mut config = Config::new(1, 4);
@@ -60,8 +63,8 @@ pub(crate) fn core_calls(data: &[u8]) {
         lag: 60,
         replies: 40,
         watch: 80,
-        log: 300,
     };
+    config.protocol.log = LOG;
     let limits = config.limits.clone();
     let mut caller = Caller {
         data,
@@ -282,12 +285,13 @@ impl Caller<'_> {
     fn check(&self) {
         const BLOCK: u64 = 64 << 10;
         let (g, l) = (self.server.gauges(), &self.limits);
+        let log = self.server.protocol();
         // With a place, without one, and idle ones on their way out.
         let masters = l.nameless + 2 * l.masters;
         assert!(g.peers <= 3 && g.nameless <= l.nameless && g.masters <= masters);
-        assert!(g.log_bytes <= l.log && g.log_bytes == self.server.log().len() as u64);
+        assert!(log.bytes() <= LOG && log.bytes() == log.log().len() as u64);
         assert!(g.lag_bytes <= l.lag as u64 + BLOCK);
-        let reply = 200 + l.log;
+        let reply = 200 + LOG;
         let owed = l.replies.max(l.watch) as u64 + reply;
         assert!(g.owed_bytes <= masters as u64 * owed);
         let alive = self.server.alive();

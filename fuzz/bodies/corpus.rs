@@ -4,7 +4,11 @@ use std::path::Path;
 
 /// Gives every file of the corpus of `target` to its body.
 pub(crate) fn replay(target: &str, body: fn(&[u8])) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    // The packages that replay lie at different depths.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = (package.ancestors().map(|folder| folder.join("fuzz/corpus")))
+        .find(|root| root.is_dir())
+        .expect("the corpora");
     let mut count = 0;
     for entry in std::fs::read_dir(root.join(target)).expect("a corpus") {
         let path = entry.expect("an entry").path();

@@ -1,7 +1,7 @@
 //! One stream in two cuttings: at either door, from a stranger or from whom we dialled, how the
 //! bytes are cut changes nothing of what comes of them.
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 
 /// All that a stream led to.
@@ -95,6 +95,6 @@ fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
             server.handle_sent(now, conn, count).expect("pending");
         }
     }
-    (outcome.log, outcome.alive) = (server.log(), server.alive());
+    (outcome.log, outcome.alive) = (server.protocol().log(), server.alive());
     outcome
 }

@@ -1,7 +1,7 @@
 //! The chat before the judge: a sweep of seeds, the plans of old failures, the lab's scripts, and
 //! the same run twice.
 
-use chatroom_core::{Config, LINKS};
+use chatroom_chat::{Config, LINKS};
 use chatroom_machine::{Span, Time};
 use chatroom_sim::chat::failure::Failure;
 use chatroom_sim::chat::{Grid, Profile, Setup, cases, generate, judge, run_seed, script, server};

@@ -2,7 +2,7 @@
 //! altered, left out or put in: it objects to that, in the words that are meant for it, and to
 //! nothing when it hears the truth.
 
-use chatroom_core::{ChatServer, LINKS, MASTERS, News, Why};
+use chatroom_chat::{ChatEvent, ChatServer, LINKS, MASTERS, News, Why};
 use chatroom_machine::{Conn, Loss, Place, Span, Time};
 use chatroom_sim::chat::judge::{
     ACCURACY, BOUNDS, COMPLETENESS, EMPTY_START, FIFO, LIVES, NO_CREATION, NO_DUPLICATION, OWN,
@@ -234,15 +234,15 @@ fn down(peer: u32, conn: Conn, why: Why) -> News {
 }
 
 fn delivered(sender: u32, conn: Conn, text: &str) -> News {
-    News::Delivered {
+    News::Protocol(ChatEvent::Delivered {
         sender,
         conn: Some(conn),
         text: text.into(),
-    }
+    })
 }
 
 fn is_text(news: &News, text: &str) -> bool {
-    matches!(news, News::Delivered { text: held, .. } if **held == *text)
+    matches!(news, News::Protocol(ChatEvent::Delivered { text: held, .. }) if **held == *text)
 }
 
 /// Server 1 gives up its second session with server 0, and there is a reason.
@@ -686,7 +686,7 @@ fn a_message_that_comes_from_elsewhere_is_found() {
         case(
             grid(&[(1000, C, "broadcast hello\n")]),
             noticed(0, |mut news| {
-                if let News::Delivered { sender, .. } = &mut news {
+                if let News::Protocol(ChatEvent::Delivered { sender, .. }) = &mut news {
                     *sender = 0;
                 }
                 Some(news)
@@ -811,7 +811,10 @@ fn a_message_that_never_comes_is_found() {
 fn a_server_that_is_killed_before_the_end_owes_nothing() {
     let deaf_to_peers = || {
         noticed(0, |news| {
-            let from_a_peer = matches!(news, News::Delivered { conn: Some(_), .. });
+            let from_a_peer = matches!(
+                news,
+                News::Protocol(ChatEvent::Delivered { conn: Some(_), .. })
+            );
             (!from_a_peer).then_some(news)
         })
     };
@@ -952,7 +955,7 @@ fn an_answer_is_judged_by_what_was_known_then() {
 fn a_log_that_is_called_full_when_it_is_not_is_found() {
     check(vec![case(
         grid(&[(1000, A, "broadcast hello\n")]),
-        news(|_| News::LogFull { bytes: 5 }),
+        news(|_| News::Protocol(ChatEvent::LogFull { bytes: 5 })),
         BOUNDS,
         "server 0.0 says that its log of 5 bytes is full",
         &["plan change: heal"],
@@ -961,7 +964,7 @@ fn a_log_that_is_called_full_when_it_is_not_is_found() {
 
 #[test]
 fn a_log_is_full_when_the_longest_text_does_not_fit() {
-    let full = || news(|_| News::LogFull { bytes: 5 });
+    let full = || news(|_| News::Protocol(ChatEvent::LogFull { bytes: 5 }));
     let log = |bytes: u64| {
         let mut plan = grid(&[(1000, A, "broadcast hello\n")]);
         plan.notes.insert("text".into(), "100".into());
@@ -1213,10 +1216,10 @@ fn messages_that_are_not_kept_are_announced_and_counted() {
     let announced = |change: fn(u64) -> u64| -> Tale {
         Box::new(move |_, fact, tell| {
             if let Fact::Notice { who, notice, .. } = fact
-                && let News::Gap { peer, count } = notice
+                && let News::Protocol(ChatEvent::Gap { peer, count }) = notice
             {
                 let (peer, count) = (*peer, change(*count));
-                return note(tell, *who, News::Gap { peer, count });
+                return note(tell, *who, News::Protocol(ChatEvent::Gap { peer, count }));
             }
             tell(fact)
         })
@@ -1225,7 +1228,7 @@ fn messages_that_are_not_kept_are_announced_and_counted() {
         case(
             missed(),
             noticed(0, |news| {
-                (!matches!(news, News::Gap { .. })).then_some(news)
+                (!matches!(news, News::Protocol(ChatEvent::Gap { .. }))).then_some(news)
             }),
             VALIDITY,
             "server 1.0 broadcast \"!\" at 1.500050s, the session with 0.0 stood to the end, and it did not arrive",
@@ -1255,7 +1258,7 @@ fn messages_that_are_not_kept_are_announced_and_counted() {
         ),
         case(
             grid(&[]),
-            news(|_| News::Gap { peer: 1, count: 1 }),
+            news(|_| News::Protocol(ChatEvent::Gap { peer: 1, count: 1 })),
             BOUNDS,
             "server 0.0 says that it did not keep 1 messages of 1, and its log is not full",
             &["plan change: heal"],
@@ -1324,7 +1327,11 @@ fn what_is_obeyed_behind_an_http_request_is_found() {
         (
             (|tell| {
                 let (sender, conn, text) = (0, None, "posted".into());
-                note(tell, first(0), News::Delivered { sender, conn, text })
+                note(
+                    tell,
+                    first(0),
+                    News::Protocol(ChatEvent::Delivered { sender, conn, text }),
+                )
             }) as fn(Tell<'_>) -> Judgement,
             OWN,
             "server 0.0 says that it broadcast \"posted\", which no master asked for",

@@ -3,7 +3,7 @@
 
 mod toy;
 
-use chatroom_core::{ChatServer, News};
+use chatroom_chat::{ChatEvent, ChatServer, News};
 use chatroom_machine::Machine;
 use chatroom_machine::{Span, Time};
 use chatroom_sim::chat::{Grid, Profile, Setup, delivery, generate, server};
@@ -553,7 +553,7 @@ struct Expected(Vec<String>);
 impl Observer<ChatServer> for Expected {
     fn see(&mut self, _: &Scene<'_, ChatServer>, fact: &Fact<'_, News>) -> Result<(), Violation> {
         if let Fact::Notice { notice, .. } = fact
-            && let News::Delivered { sender, text, .. } = notice
+            && let News::Protocol(ChatEvent::Delivered { sender, text, .. }) = notice
         {
             self.0.push(format!("{sender}: {text}"));
         }

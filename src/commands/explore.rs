@@ -3,7 +3,7 @@
 use super::sim::{Where, unwritten};
 use crate::failure::Failure;
 use crate::output::say;
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_sim::chat::server;
 use chatroom_sim::explore::{
     Bounds, Explorable, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start,

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::say;
 use crate::settings;
-use chatroom_core::ChatServer;
+use chatroom_chat::ChatServer;
 use chatroom_record::Failure as Broken;
 use clap::Args;
 use std::fs::File;

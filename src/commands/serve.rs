@@ -11,7 +11,7 @@ use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::signals;
 use crate::threads;
-use chatroom_core::{ChatServer, Config, ConfigError, LINKS, MASTERS};
+use chatroom_chat::{ChatServer, Config, ConfigError, LINKS, MASTERS};
 use chatroom_driver::{Addresses, Error, Outcome, Stop};
 use chatroom_record::Recorder;
 use clap::builder::FalseyValueParser;
@@ -275,7 +275,7 @@ impl Serve {
         let mut config = Config::new(self.id, self.servers);
         config.seed = self.seed;
         self.settings.apply(&mut config);
-        config.check().map_err(misfit)?;
+        ChatServer::check(&config).map_err(misfit)?;
         Ok(config)
     }
 

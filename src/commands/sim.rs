@@ -5,7 +5,7 @@ use super::look::Look;
 use super::script::Script;
 use crate::failure::Failure;
 use crate::output::{print, remark, say};
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_sim::chat::broken::{Broken as BrokenServer, Defect};
 use chatroom_sim::chat::failure::{Failure as Broken, broken, record, smaller};
 use chatroom_sim::chat::{

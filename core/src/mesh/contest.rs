@@ -6,14 +6,14 @@
 //! neither happens, and the contender is closed. Which of them is heard is judged by a timeout, so
 //! that a driver has read both before.
 
-use super::{Above, Mesh, Peer};
+use super::{Mesh, Peer, Report};
 use crate::config::OVERDUE;
 use crate::frame::Framer;
 use crate::link::Role;
 use crate::news::Why;
+use crate::outputs::Outputs;
 use crate::slots::Owner;
 use crate::timers::Timer;
-use crate::turn::Turn;
 use crate::wire::{self, Line};
 use alloc::vec::Vec;
 use chatroom_machine::Time;
@@ -21,8 +21,10 @@ use chatroom_machine::{Action, Conn};
 
 impl Mesh {
     /// The peer that the first line of a new link names, if that peer is up on an earlier link.
-    pub(super) fn contends(&self, conn: Conn, line: &[u8]) -> Option<u32> {
-        let (Line::Ping(peer) | Line::Msg(peer, _)) = wire::parse(line, self.servers).ok()? else {
+    pub(crate) fn contends(&self, conn: Conn, line: &[u8]) -> Option<u32> {
+        let (Line::Ping(peer) | Line::Message(peer, _)) =
+            wire::parse(line, self.word, self.servers).ok()?
+        else {
             return None;
         };
         let known = &self.peers[peer as usize];
@@ -33,48 +35,53 @@ impl Mesh {
     }
 
     /// Has a new link wait that names a peer which is up. The latest such link is kept.
-    pub(super) fn contend(
+    pub(crate) fn contend<E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
         peer: u32,
         unprocessed: Vec<u8>,
     ) {
-        turn.gate(Owner::Mesh).remove(conn, false);
+        out.gate(Owner::Mesh).remove(conn, false);
         let number = self.number(conn);
         let earlier = self.peers[peer as usize].contender;
         if earlier.is_some_and(|other| self.number(other) > number) {
             // It was made before the contender, so it is of the contender's past.
-            return self.end(turn, above, conn, Why::Replaced, false);
+            return self.end(out, conn, Why::Replaced, false);
         }
+        let longest = self.longest();
         let Some(link) = self.links[conn.slot()].as_mut() else {
             return;
         };
         link.role = Role::Contender(peer);
-        link.since = turn.now;
-        link.framer = Framer::new(wire::longest(self.limits.text));
+        link.since = out.now;
+        link.framer = Framer::new(longest);
         link.unprocessed = unprocessed;
-        turn.act(Action::Pause(conn));
+        out.push(Action::Pause(conn));
         self.peers[peer as usize].contender = Some(conn);
         if let Some(earlier) = earlier {
-            self.end(turn, above, earlier, Why::Contested, false);
+            self.end(out, earlier, Why::Contested, false);
         }
-        self.watch_contenders(turn);
+        self.watch_contenders(out);
     }
 
     /// Goes on with a contender, now that the link before it has ended.
     ///
     /// It counts as heard when its bytes came, not now: its peer may have died while it waited, and
     /// is to be suspected as soon as any other.
-    pub(super) fn promote(&mut self, turn: &mut Turn, above: &mut impl Above, conn: Conn) {
+    pub(super) fn promote<E>(&mut self, out: &mut Outputs<E>, conn: Conn) {
         let Some(link) = self.links[conn.slot()].as_mut() else {
             return;
         };
         link.role = Role::Inbound;
-        let unprocessed = core::mem::take(&mut link.unprocessed);
-        turn.act(Action::Resume(conn));
-        self.handle_lines(turn, above, conn, &unprocessed);
+        out.push(Action::Resume(conn));
+        self.reports.push_back(Report::Promoted(conn));
+    }
+
+    /// Takes what came on a link while it waited.
+    pub(crate) fn unprocessed(&mut self, conn: Conn) -> Vec<u8> {
+        let link = self.links[conn.slot()].as_mut();
+        link.map_or_else(Vec::new, |link| core::mem::take(&mut link.unprocessed))
     }
 
     /// When a contender is to be decided on: once the present link of its peer is overdue, or once
@@ -86,14 +93,14 @@ impl Mesh {
         Some(given_up.min(present.heard + OVERDUE))
     }
 
-    fn watch_contenders(&self, turn: &mut Turn) {
+    fn watch_contenders<E>(&self, out: &mut Outputs<E>) {
         let next = self.peers.iter().filter_map(|peer| self.decides_at(peer));
-        turn.timers.set(Timer::Contest, next.min());
+        out.timers.set(Timer::Contest, next.min());
     }
 
     /// Decides on the contenders whose moment has come.
-    pub(super) fn decide(&mut self, turn: &mut Turn, above: &mut impl Above) {
-        let now = turn.now;
+    pub(super) fn decide<E>(&mut self, out: &mut Outputs<E>) {
+        let now = out.now;
         for id in 0..self.peers.len() {
             let peer = &self.peers[id];
             if self.decides_at(peer).is_none_or(|at| at > now) {
@@ -104,11 +111,11 @@ impl Mesh {
             };
             let link = self.links[present.slot()].as_ref();
             if link.is_some_and(|link| link.heard + OVERDUE > now) {
-                self.end(turn, above, contender, Why::Contested, false);
+                self.end(out, contender, Why::Contested, false);
             } else {
-                self.end(turn, above, present, Why::Replaced, false);
+                self.end(out, present, Why::Replaced, false);
             }
         }
-        self.watch_contenders(turn);
+        self.watch_contenders(out);
     }
 }

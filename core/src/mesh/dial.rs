@@ -2,39 +2,38 @@
 //! peer that grow with failure, with sessions that never last, and with the number of peers that
 //! are missing.
 
-use super::{Above, Mesh};
+use super::Mesh;
 use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING};
 use crate::link::{Link, Role};
 use crate::news::Why;
+use crate::outputs::Outputs;
 use crate::slots::Owner;
 use crate::timers::Timer;
-use crate::turn::Turn;
-use crate::wire;
 use chatroom_machine::Time;
 use chatroom_machine::{Action, Conn, Dialled, Misuse, Place};
 
 impl Mesh {
     /// Begins: dials all ids below the own one.
-    pub(crate) fn start(&mut self, turn: &mut Turn) {
-        turn.timers
-            .by(Timer::Heartbeat, turn.now + self.times.heartbeat);
+    pub(crate) fn start<E>(&mut self, out: &mut Outputs<E>) {
+        out.timers
+            .by(Timer::Heartbeat, out.now + self.times.heartbeat);
         for peer in 0..self.id {
-            self.dial(turn, peer);
+            self.dial(out, peer);
         }
     }
 
-    pub(super) fn dial(&mut self, turn: &mut Turn, peer: u32) {
-        let conn = turn.slots.take(Owner::Mesh);
-        turn.counters.dials += 1;
+    pub(super) fn dial<E>(&mut self, out: &mut Outputs<E>, peer: u32) {
+        let conn = out.slots.take(Owner::Mesh);
+        out.counters.dials += 1;
         self.peers[peer as usize].redial = None;
         self.insert(Link::new(
             conn,
             Role::Dialling(peer),
-            turn.now,
-            wire::longest(self.limits.text),
+            out.now,
+            self.longest(),
         ));
-        turn.timers.by(Timer::Dial, turn.now + self.times.dial);
-        turn.act(Action::Dial {
+        out.timers.by(Timer::Dial, out.now + self.times.dial);
+        out.push(Action::Dial {
             conn,
             to: Place(peer),
         });
@@ -42,7 +41,7 @@ impl Mesh {
 
     /// Plans the next dial of a peer that we are the one to dial. `flapping` says that a session
     /// with it ended before it had settled.
-    pub(super) fn redial_later(&mut self, turn: &mut Turn, peer: u32, flapping: bool) {
+    pub(super) fn redial_later<E>(&mut self, out: &mut Outputs<E>, peer: u32, flapping: bool) {
         if peer >= self.id || self.left {
             return;
         }
@@ -56,24 +55,23 @@ impl Mesh {
         });
         let entry = &mut self.peers[peer as usize];
         let bound = entry.backoff.min(most).as_micros();
-        let mut at = turn.now.as_micros() + self.rng.between(bound.div_ceil(2), bound);
+        let mut at = out.now.as_micros() + self.rng.between(bound.div_ceil(2), bound);
         if crowd > self.times.backoff_max {
             // With many missing, pauses are long and need to be apart only a little; those that
             // are due at nearly the same time are dialled together.
             let tick = (bound / 64).max(1);
-            at = turn.now.as_micros() + self.rng.between(bound - bound / 8, bound);
+            at = out.now.as_micros() + self.rng.between(bound - bound / 8, bound);
             at -= at % tick;
         }
         entry.backoff = entry.backoff.times(2).min(most);
         let at = Time::from_micros(at);
         entry.redial = Some(at);
-        turn.timers.by(Timer::Redial, at);
+        out.timers.by(Timer::Redial, at);
     }
 
-    pub(crate) fn handle_dialled(
+    pub(crate) fn handle_dialled<E>(
         &mut self,
-        turn: &mut Turn,
-        above: &mut impl Above,
+        out: &mut Outputs<E>,
         conn: Conn,
         outcome: Dialled,
     ) -> Result<(), Misuse> {
@@ -82,14 +80,16 @@ impl Mesh {
             return Err(Misuse::WrongState);
         };
         match outcome {
-            Dialled::Failed => self.end(turn, above, conn, Why::Refused, true),
+            Dialled::Failed => self.end(out, conn, Why::Refused, true),
             Dialled::Connected => {
                 link.role = Role::Outbound(peer);
-                link.since = turn.now;
-                link.push(&self.ping, turn.now);
-                turn.act(Action::Send(conn));
-                turn.timers
-                    .by(Timer::Greeting, turn.now + self.times.greeting);
+                link.since = out.now;
+                link.queue(&[&self.ping], &self.log);
+                self.own += self.ping.len();
+                link.owe_first(out.now);
+                out.push(Action::Send(conn));
+                out.timers
+                    .by(Timer::Greeting, out.now + self.times.greeting);
             }
         }
         Ok(())

@@ -1,68 +1,110 @@
-//! What is owed to the peers that are up: what is broadcast, how far each has taken it, and whom
-//! that holds up.
+//! What is owed to the peers that are up: what is broadcast and what is sent to one of them, how
+//! far each has taken it, and whom that holds up.
 
-use super::{Above, Mesh};
+use super::Mesh;
 use crate::news::Why;
-use crate::turn::Turn;
+use crate::outputs::Outputs;
 use chatroom_machine::Time;
 use chatroom_machine::{Action, Conn, Misuse};
 
 impl Mesh {
-    /// Sends `text` to every peer that is up.
-    pub(crate) fn broadcast(&mut self, turn: &mut Turn, above: &mut impl Above, text: &[u8]) {
+    /// Sends `body` to every peer that is up.
+    pub(crate) fn broadcast<E>(&mut self, out: &mut Outputs<E>, body: &[u8]) {
         if self.up == 0 {
             return;
         }
-        let start = self.stream.end();
-        self.stream.append(&self.prefix);
-        self.stream.append(text);
-        self.stream.append(b"\n");
-        if self.behind != self.up {
-            self.behind = self.up;
+        let start = self.log.end();
+        self.log.append(&self.prefix);
+        self.log.append(body);
+        self.log.append(b"\n");
+        if self.lagging != self.up {
+            self.lagging = self.up;
             for link in self.links.iter_mut().flatten() {
-                if link.peer().is_some() && link.cursor == start && !link.sending {
-                    link.owe_first(turn.now);
-                    turn.act(Action::Send(link.conn));
+                if link.peer().is_some() && link.offset == start && !link.sending {
+                    link.owe_first(out.now);
+                    out.push(Action::Send(link.conn));
                 }
             }
         }
+        self.drop_laggards(out, self.log.end() - start);
+    }
+
+    /// Sends `body` to one peer, if it is up.
+    pub(crate) fn send<E>(&mut self, out: &mut Outputs<E>, peer: u32, body: &[u8]) {
+        let link = self.peers.get(peer as usize).and_then(|p| p.link);
+        let Some(link) = link.and_then(|conn| self.links[conn.slot()].as_mut()) else {
+            return;
+        };
+        link.queue(&[&self.prefix, body, b"\n"], &self.log);
+        if !link.sending {
+            link.owe_first(out.now);
+            out.push(Action::Send(link.conn));
+        }
+        let length = self.prefix.len() + body.len() + 1;
+        self.own += length;
+        self.drop_laggards(out, length as u64);
+    }
+
+    /// Drops the peers that owe more reading than the limit. The `last` bytes alone drop nobody: a
+    /// peer that had taken all before them stays.
+    fn drop_laggards<E>(&mut self, out: &mut Outputs<E>, last: u64) {
         let lag = self.limits.lag as u64;
-        if self.stream.held() > lag {
-            self.end_where(turn, above, |mesh, link| {
-                let behind = link.peer().is_some() && mesh.stream.end() - link.cursor > lag;
-                // A single broadcast never drops a peer that had taken all before it.
-                (behind && link.cursor < start).then_some(Why::FellBehind)
+        if self.owed_at_most() > lag {
+            self.end_where(out, |mesh, link| {
+                let owed = link.owed(&mesh.log);
+                let lags = link.peer().is_some() && owed > lag && owed > last;
+                lags.then_some(Why::FellBehind)
             });
         }
+    }
+
+    /// A bound on what any one peer is owed.
+    const fn owed_at_most(&self) -> u64 {
+        self.log.held() + self.own as u64
+    }
+
+    /// Sees that a body is one that a peer takes.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn check_body(&self, body: &[u8]) {
+        assert!(
+            !body.is_empty() && body.len() <= self.limits.text,
+            "a message of {} bytes: expected 1 to {}",
+            body.len(),
+            self.limits.text
+        );
+        debug_assert!(!body.contains(&b'\n'), "a message with a newline");
     }
 
     pub(crate) fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         self.links[conn.slot()]
             .as_ref()
-            .map_or(&[], |link| link.pending(skip, &self.stream))
+            .map_or(&[], |link| link.pending(skip, &self.log))
     }
 
-    pub(crate) fn handle_sent(
+    pub(crate) fn handle_sent<E>(
         &mut self,
-        turn: &mut Turn,
+        out: &mut Outputs<E>,
         conn: Conn,
         count: usize,
     ) -> Result<(), Misuse> {
         let link = self.links[conn.slot()].as_mut().ok_or(Misuse::WrongState)?;
-        if count as u64 > link.owed(&self.stream) {
+        if count as u64 > link.owed(&self.log) {
             return Err(Misuse::TooMuch);
         }
         if count == 0 {
             return Ok(());
         }
-        let streamed = link.took(count, turn.now);
-        link.sending = link.owed(&self.stream) > 0;
+        let streamed = link.took(count, out.now);
+        self.own -= count - streamed as usize;
+        link.sending = link.owed(&self.log) > 0;
         if streamed > 0 {
-            let (from, to) = (link.cursor - streamed, link.cursor);
-            self.behind -= usize::from(to == self.stream.end());
+            let (from, to) = (link.offset - streamed, link.offset);
+            self.lagging -= usize::from(to == self.log.end());
             // Only at its end can a block have become free, or when nobody is behind any more.
             // Looking after each link would be quadratic.
-            if self.behind == 0 || self.stream.block_ends(from, to) {
+            if self.lagging == 0 || self.log.block_ends(from, to) {
                 self.trim();
             }
         }
@@ -71,16 +113,16 @@ impl Mesh {
 
     /// Frees what every session has read.
     pub(super) fn trim(&mut self) {
-        let end = self.stream.end();
-        let least = match self.behind {
+        let end = self.log.end();
+        let least = match self.lagging {
             0 => end,
             _ => (self.links.iter().flatten())
                 .filter(|link| link.peer().is_some())
-                .map(|link| link.cursor)
+                .map(|link| link.offset)
                 .min()
                 .unwrap_or(end),
         };
-        self.stream.trim(least);
+        self.log.trim(least);
     }
 
     /// Until when those that broadcast are to wait for a peer that lags behind but goes on
@@ -89,13 +131,13 @@ impl Mesh {
     /// reports progress in jumps.
     pub(crate) fn congested(&self, now: Time) -> Option<Time> {
         let high_water = self.limits.high_water as u64;
-        if self.stream.held() <= high_water {
+        if self.owed_at_most() <= high_water {
             return None;
         }
         let near = (self.limits.lag - self.limits.lag / 4) as u64;
         (self.links.iter().flatten())
             .filter(|link| link.peer().is_some())
-            .map(|link| (link, self.stream.end() - link.cursor))
+            .map(|link| (link, link.owed(&self.log)))
             .filter(|&(_, lag)| lag > high_water)
             .map(|(link, lag)| link.holds_up_until(lag > near))
             .filter(|&until| until > now)

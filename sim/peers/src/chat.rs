@@ -4,7 +4,7 @@
 use crate::Run;
 use crate::engine::{plan, span};
 use crate::workload::{NODES, PERIOD, expected};
-use chatroom_core::{ChatServer, MASTERS, News};
+use chatroom_chat::{ChatEvent, ChatServer, MASTERS, News};
 use chatroom_machine::Time;
 use chatroom_sim::chat::{Grid, Judge, Setup, server};
 use chatroom_sim::engine::run;
@@ -27,7 +27,7 @@ impl Observer<ChatServer> for Count {
                 self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
             }
             Fact::Notice { notice, .. } => {
-                let from_peer = matches!(notice, News::Delivered { conn: Some(_), .. });
+                let from_peer = matches!(notice, News::Protocol(ChatEvent::Delivered { conn: Some(_), .. }));
                 self.messages += u64::from(from_peer);
             }
             _ => {}

@@ -2,7 +2,7 @@
 //! does all it should is late, and the judge would blame it.
 
 use super::judge::NOTICE;
-use chatroom_core::{HEARTBEAT, SUSPICION};
+use chatroom_chat::{HEARTBEAT, SUSPICION};
 use std::ops::RangeInclusive;
 
 const MILLION: u64 = 1_000_000;

@@ -8,7 +8,7 @@ use crate::observer::Violation;
 use crate::plan::{Plan, PlanError};
 use crate::shrink::{Budget, shrink};
 use crate::trace::{Format, Recorder};
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use std::fmt;
 use std::fs;
 use std::io;

@@ -7,7 +7,7 @@ use super::{Profile, Setup};
 use crate::names::{Client, Host};
 use crate::plan::{Change, Connects, Fate, Plan, Way};
 use crate::random::Choice;
-use chatroom_core::MASTERS;
+use chatroom_chat::MASTERS;
 use chatroom_machine::{Span, Time};
 
 const MS: u64 = 1000;
@@ -101,7 +101,7 @@ fn limits(setup: &mut Setup, families: Families, choice: Choice) {
         limits.masters = draw("places", 2, 6);
     }
     if families.small_log {
-        limits.log = draw("log", 400, 6_000) as u64;
+        setup.options.log = draw("log", 400, 6_000) as u64;
     }
 }
 

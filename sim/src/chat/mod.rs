@@ -24,7 +24,7 @@ use crate::engine::{self, Birth, World};
 use crate::plan::{Plan, PlanError};
 use crate::sweep::Verdict;
 use crate::trace::Record;
-use chatroom_core::{ChatServer, Config, Counters, Gauges, News};
+use chatroom_chat::{ChatServer, Config, Counters, Gauges, News};
 use chatroom_machine::Machine;
 
 /// A server that the judge can judge: the chat itself, or a broken variant of it.
@@ -33,6 +33,8 @@ pub trait Chat: Machine<Notice = News> {
     fn gauges(&self) -> Gauges;
     /// Sums since it began.
     fn counters(&self) -> &Counters;
+    /// How many bytes its log has.
+    fn log_bytes(&self) -> u64;
 }
 
 impl Chat for ChatServer {
@@ -42,6 +44,10 @@ impl Chat for ChatServer {
 
     fn counters(&self) -> &Counters {
         Self::counters(self)
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.protocol().bytes()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::observer::{Fact, Observer, Scene, Violation};
 use crate::plan::{Change, Event, Fate, MAX_HOSTS, Plan};
 use crate::random::Choice;
 use crate::trace::Recorder;
-use chatroom_core::{ChatServer, Config, MASTERS, MAX_SERVERS, News};
+use chatroom_chat::{ChatEvent, ChatServer, Config, MASTERS, MAX_SERVERS, News};
 use chatroom_machine::{Span, Time};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,11 +77,11 @@ impl Observer<ChatServer> for Listener {
                     News::Up { peer, .. } => *up |= 1 << peer,
                     News::Down { peer, .. } => *up &= !(1 << peer),
                     News::Closed { .. }
-                    | News::Delivered { .. }
+                    | News::Protocol(ChatEvent::Delivered { .. })
                     | News::Skipped { .. }
                     | News::Starved { .. }
-                    | News::LogFull { .. }
-                    | News::Gap { .. }
+                    | News::Protocol(ChatEvent::LogFull { .. })
+                    | News::Protocol(ChatEvent::Gap { .. })
                     | News::Ending => {}
                 }
             }

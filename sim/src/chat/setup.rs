@@ -4,7 +4,7 @@
 use super::{Profile, drift};
 use crate::engine::Birth;
 use crate::plan::{Change, Plan, PlanError, excerpt, fault};
-use chatroom_core::{Config, Limits, MASTERS};
+use chatroom_chat::{ChatServer, Config, Limits, MASTERS, Options};
 use std::str::FromStr;
 
 /// The least that a connection may hold, in bytes.
@@ -21,6 +21,8 @@ pub struct Setup {
     pub profile: Profile,
     /// The servers' limits.
     pub limits: Limits,
+    /// The chat's own.
+    pub options: Options,
 }
 
 impl Default for Setup {
@@ -28,6 +30,7 @@ impl Default for Setup {
         Self {
             profile: Profile::Swarm,
             limits: Limits::default(),
+            options: Options::default(),
         }
     }
 }
@@ -78,7 +81,7 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
                     drifts.start(),
                     drifts.end(),
                     super::judge::NOTICE.as_micros() / 1000,
-                    chatroom_core::HEARTBEAT.as_micros() / 1000,
+                    chatroom_chat::HEARTBEAT.as_micros() / 1000,
                 ),
             );
         }
@@ -132,10 +135,11 @@ impl Setup {
         read(plan, "lag", &mut limits.lag)?;
         read(plan, "replies", &mut limits.replies)?;
         read(plan, "watch", &mut limits.watch)?;
-        read(plan, "log", &mut limits.log)?;
+        read(plan, "log", &mut setup.options.log)?;
         let mut config = Config::new(0, plan.hosts.into());
         config.limits = setup.limits.clone();
-        match config.check() {
+        config.protocol = setup.options.clone();
+        match ChatServer::check(&config) {
             Ok(()) => Ok(setup),
             Err(error) => fault(0, format!("the notes: {error}")),
         }
@@ -158,7 +162,7 @@ impl Setup {
         note("lag", l.lag as u64, usual.lag as u64);
         note("replies", l.replies as u64, usual.replies as u64);
         note("watch", l.watch as u64, usual.watch as u64);
-        note("log", l.log, usual.log);
+        note("log", self.options.log, Options::default().log);
         plan.notes
             .insert("profile".to_owned(), self.profile.to_string());
     }
@@ -170,6 +174,7 @@ impl Setup {
         config.seed = birth.seed;
         config.observe = true;
         config.limits = self.limits.clone();
+        config.protocol = self.options.clone();
         config
     }
 }

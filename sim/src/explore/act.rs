@@ -8,7 +8,7 @@ use crate::chat::judge::BOUNDS;
 use crate::names::{Client, Host, Peer, Who};
 use crate::observer::{self, Ending, Fact, Observer, Violation};
 use crate::plan::Fate;
-use chatroom_core::{Config, LINKS, MASTERS, News};
+use chatroom_chat::{ChatEvent, Config, LINKS, MASTERS, News};
 use chatroom_machine::{Action, Conn, Dialled, Loss, Remote, Span, Time, gather};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -572,11 +572,11 @@ impl<M: Explorable> State<M> {
                 return;
             }
             News::Closed { .. }
-            | News::Delivered { .. }
+            | News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
             | News::Starved { .. }
-            | News::LogFull { .. }
-            | News::Gap { .. }
+            | News::Protocol(ChatEvent::LogFull { .. })
+            | News::Protocol(ChatEvent::Gap { .. })
             | News::Ending => return,
         };
         let Some((wire, side)) = live.conns.get(conn).copied() else {

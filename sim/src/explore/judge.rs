@@ -229,7 +229,7 @@ pub(super) fn rest<M: Explorable>(state: &State<M>, steps: &[Step]) -> Result<bo
 mod tests {
     use super::super::{Bounds, Start};
     use super::*;
-    use chatroom_core::ChatServer;
+    use chatroom_chat::ChatServer;
 
     #[test]
     fn with_a_command_comes_its_own_broadcast_and_no_other() {

@@ -41,7 +41,7 @@ pub use step::{Step, Wire};
 use crate::chat::Chat;
 use crate::observer::{Fact, Observer, Scene, Violation};
 use crate::plan::{PlanError, excerpt, fault};
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_machine::{Machine, Time};
 use std::fmt;
 use std::hash::Hash;

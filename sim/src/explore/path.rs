@@ -10,7 +10,7 @@ use crate::names::Host;
 use crate::observer::{Fact, Violation};
 use crate::plan::{Change, Fate, Plan, PlanError, Way};
 use crate::trace::{Record, Recorder};
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_machine::{Loss, Time};
 
 /// The notes of a plan that is a path: what may happen, and what does.

@@ -4,7 +4,7 @@ use super::state::{Budget, Live, State};
 use super::step::Step;
 use super::{Bounds, Explorable, Limit, Reduction, Report, Start, Watch, judge};
 use crate::observer::Violation;
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;

@@ -5,7 +5,7 @@
 mod committed;
 mod mutant;
 
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_sim::chat::{delivery, judge, server};
 use chatroom_sim::explore::{
     Bounds, Explorable, Found, Limit, Path, Reduction, Report, Start, Step, Walked, Wire, explore,

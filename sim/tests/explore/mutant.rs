@@ -1,6 +1,6 @@
 //! The chat server with a fault, made from outside: the server itself has no hooks for it.
 
-use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, MASTERS, News};
+use chatroom_chat::{ChatEvent, ChatServer, Config, Counters, Gauges, LINKS, MASTERS, News};
 use chatroom_machine::Time;
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Place, Refused, Remote, Timeout,
@@ -149,21 +149,21 @@ impl Mutant {
                     self.queue.push_back(Action::Halt(Halt::Done));
                 }
             }
-            News::Delivered {
+            News::Protocol(ChatEvent::Delivered {
                 conn: None, text, ..
-            } => {
+            }) => {
                 let line = format!("msg {} {text}\n", self.id);
                 self.said.extend_from_slice(line.as_bytes());
                 for (conn, bytes) in std::mem::take(&mut self.late) {
                     self.owe(conn, bytes);
                 }
             }
-            News::Delivered { .. }
+            News::Protocol(ChatEvent::Delivered { .. })
             | News::Closed { .. }
             | News::Skipped { .. }
             | News::Starved { .. }
-            | News::LogFull { .. }
-            | News::Gap { .. }
+            | News::Protocol(ChatEvent::LogFull { .. })
+            | News::Protocol(ChatEvent::Gap { .. })
             | News::Ending => {}
         }
     }
@@ -388,5 +388,9 @@ impl Chat for Mutant {
 
     fn counters(&self) -> &Counters {
         self.inner.counters()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.inner.protocol().bytes()
     }
 }

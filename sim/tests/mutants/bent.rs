@@ -1,6 +1,6 @@
 //! The server that ships, with something bent between it and its driver.
 
-use chatroom_core::{ChatServer, Config, Counters, Gauges, News};
+use chatroom_chat::{ChatServer, Config, Counters, Gauges, News};
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout,
 };
@@ -39,6 +39,10 @@ impl Chat for Bent {
 
     fn counters(&self) -> &Counters {
         self.server.counters()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.server.protocol().bytes()
     }
 }
 

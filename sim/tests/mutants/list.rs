@@ -2,7 +2,7 @@
 
 use super::bent::Bend;
 use super::broken::Fault;
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_machine::Span;
 use chatroom_sim::chat::Profile::{self, Chaos, Crash};
 use chatroom_sim::chat::broken::Defect;
@@ -388,7 +388,7 @@ pub(crate) fn mutants() -> Vec<Mutant> {
         ),
         config(
             "the log grows without end",
-            |c| c.limits.log = 1 << 40,
+            |c| c.protocol.log = 1 << 40,
             Chaos,
             BOUNDS,
         ),

@@ -14,7 +14,7 @@ mod reports;
 
 use bent::{Bend, Bent};
 use broken::{Broken, Fault};
-use chatroom_core::Config;
+use chatroom_chat::Config;
 use chatroom_sim::chat::broken::Broken as Taught;
 use chatroom_sim::chat::{Chat, Profile, generate, judge, server};
 use chatroom_sim::observer::Violation;

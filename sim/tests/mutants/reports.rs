@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The first seed that fails, looked into.
-fn first<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, profile: Profile) -> Failure {
+fn first<M: Chat>(make: impl Fn(chatroom_chat::Config) -> M, profile: Profile) -> Failure {
     let budget = Budget::default();
     (0..100)
         .find_map(|seed| Failure::of_seed(&make, seed, profile, budget))
         .expect("it is caught")
 }
 
-fn check<M: Chat>(make: impl Fn(chatroom_core::Config) -> M, mut failure: Failure) {
+fn check<M: Chat>(make: impl Fn(chatroom_chat::Config) -> M, mut failure: Failure) {
     // The shrunk plan breaks the same property, as it says, and nothing smaller does.
     let plan = generate(failure.seed, Profile::Crash);
     let judged = judge(&make, &plan).expect("within bounds");

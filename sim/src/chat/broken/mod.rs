@@ -5,7 +5,7 @@ mod links;
 
 use super::judge::{COMPLETENESS, FIFO, NO_CREATION, NO_DUPLICATION, VALIDITY};
 use super::{Chat, Profile, server};
-use chatroom_core::{ChatServer, Config, Counters, Gauges, LINKS, News};
+use chatroom_chat::{ChatServer, Config, Counters, Gauges, LINKS, News};
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Span, Time, Timeout,
 };
@@ -141,6 +141,10 @@ impl Chat for Broken {
 
     fn counters(&self) -> &Counters {
         self.server.counters()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.server.protocol().bytes()
     }
 }
 

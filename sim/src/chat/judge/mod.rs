@@ -21,7 +21,7 @@ use crate::names::{Client, Host, Who};
 use crate::observer::{Ending, Fact, Observer, Scene, Violation};
 use crate::plan::{Change, Plan};
 use crate::sometimes::Sometimes;
-use chatroom_core::{Limits, News};
+use chatroom_chat::{ChatEvent, Limits, News, Options};
 use chatroom_machine::{Conn, Span, Time};
 use life::{Handles, Life, Link, host_of};
 use master::Ask;
@@ -48,6 +48,8 @@ const SCAN: Span = Span::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Judge {
     limits: Limits,
+    /// Bytes of a log.
+    log_limit: u64,
     hosts: usize,
     /// Nothing but crashes happens: no gaps at all.
     strict: bool,
@@ -108,9 +110,12 @@ impl Judge {
         let usual = Limits::default();
         Self {
             hosts,
-            strict: only_crashes && setup.limits.lag >= usual.lag && setup.limits.log >= usual.log,
+            strict: only_crashes
+                && setup.limits.lag >= usual.lag
+                && setup.options.log >= Options::default().log,
             damaged: plan.events.iter().any(|event| damaged(&event.change)),
             limits: setup.limits,
+            log_limit: setup.options.log,
             lives: vec![Vec::new(); hosts],
             links: Vec::new(),
             handles: vec![Handles::default(); hosts],
@@ -247,16 +252,16 @@ impl Judge {
     fn notice<M: Chat>(&mut self, scene: &Scene<'_, M>, who: Who, news: &News) -> Judgement {
         let (now, step) = (scene.now, scene.step);
         match news {
-            News::Delivered {
+            News::Protocol(ChatEvent::Delivered {
                 sender: _,
                 conn: None,
                 text,
-            } => self.own_message(now, step, who, text)?,
-            News::Delivered {
+            }) => self.own_message(now, step, who, text)?,
+            News::Protocol(ChatEvent::Delivered {
                 sender,
                 conn: Some(conn),
                 text,
-            } => return self.message(now, step, who, *conn, *sender, text),
+            }) => return self.message(now, step, who, *conn, *sender, text),
             News::Up { peer, conn } => self.up(now, step, who, *peer, *conn)?,
             News::Down {
                 peer,
@@ -265,8 +270,10 @@ impl Judge {
                 silence: _,
             } => self.down(now, step, who, *peer, *conn, *why)?,
             News::Closed { conn, why } => self.closed_early(now, step, who, *conn, *why)?,
-            News::LogFull { bytes: _ } => self.log_full(step, who)?,
-            News::Gap { peer, count } => self.gap(now, step, who, *peer, *count)?,
+            News::Protocol(ChatEvent::LogFull { bytes: _ }) => self.log_full(step, who)?,
+            News::Protocol(ChatEvent::Gap { peer, count }) => {
+                self.gap(now, step, who, *peer, *count)?
+            }
             News::Ending => self.life_mut(who).leaving = true,
             News::Skipped { peer, count: _ } => {
                 if !self.damaged {

@@ -6,7 +6,7 @@ use super::{
     broken, cases, past,
 };
 use crate::names::{Host, Who};
-use chatroom_core::{Gauges, Limits, Why};
+use chatroom_chat::{Gauges, Limits, Why};
 use chatroom_machine::{Conn, Time};
 
 /// Bytes that a server keeps of its broadcasts beyond what is owed: it frees them by the block.
@@ -335,7 +335,7 @@ impl Judge {
 
     /// The log is full.
     pub(super) fn log_full(&mut self, step: u64, who: Who) -> Judgement {
-        let limit = self.limits.log;
+        let limit = self.log_limit;
         let longest = self.limits.text as u64 + 1;
         let life = self.life_mut(who);
         life.log_was_full = true;
@@ -376,8 +376,8 @@ impl Judge {
         let Some(machine) = scene.machine(host) else {
             return Ok(());
         };
-        let gauges = machine.gauges();
-        if let Some((name, value, most)) = excess(&gauges, &self.limits, self.hosts) {
+        let (gauges, log) = (machine.gauges(), (machine.log_bytes(), self.log_limit));
+        if let Some((name, value, most)) = excess(&gauges, log, &self.limits, self.hosts) {
             let text = format!("server {host} has {value} {name}, more than {most}");
             return broken(BOUNDS, text, &[scene.step]);
         }
@@ -389,9 +389,15 @@ impl Judge {
 }
 
 /// The first thing that a server has more of than it may: its name, how much, and what it may.
-fn excess(gauges: &Gauges, limits: &Limits, hosts: usize) -> Option<(&'static str, u64, u64)> {
+/// `log` is how many bytes its log has and may have.
+fn excess(
+    gauges: &Gauges,
+    log: (u64, u64),
+    limits: &Limits,
+    hosts: usize,
+) -> Option<(&'static str, u64, u64)> {
     let masters = gauges.masters as u64;
-    let reply = gauges.log_bytes + REPLY;
+    let reply = log.0 + REPLY;
     let things = [
         (
             "links without a name",
@@ -403,7 +409,7 @@ fn excess(gauges: &Gauges, limits: &Limits, hosts: usize) -> Option<(&'static st
             masters,
             (limits.masters + limits.nameless) as u64,
         ),
-        ("bytes of log", gauges.log_bytes, limits.log),
+        ("bytes of log", log.0, log.1),
         (
             "bytes kept for a slow peer",
             gauges.lag_bytes,
@@ -442,15 +448,13 @@ mod tests {
         lag: 60,
         replies: 700,
         watch: 8000,
-        log: 90_000,
     };
+    const LOG: (u64, u64) = (90_000, 90_000);
     /// As much as five servers with these limits may have.
     const MOST: Gauges = Gauges {
         peers: 4,
         nameless: 2,
         masters: 5,
-        log_texts: 1,
-        log_bytes: 90_000,
         lag_bytes: 60 + BLOCK,
         owed_bytes: 5 * (700 + 8000 + 90_000 + REPLY),
     };
@@ -459,10 +463,9 @@ mod tests {
 
     #[test]
     fn a_server_may_have_as_much_as_its_limits_say_and_no_more() {
-        assert_eq!(excess(&MOST, &LIMITS, 5), None);
-        let more: [(&str, More); 6] = [
+        assert_eq!(excess(&MOST, LOG, &LIMITS, 5), None);
+        let more: [(&str, More); 5] = [
             ("links without a name", |gauges| gauges.nameless += 1),
-            ("bytes of log", |gauges| gauges.log_bytes += 1),
             ("bytes kept for a slow peer", |gauges| gauges.lag_bytes += 1),
             ("bytes owed to masters", |gauges| gauges.owed_bytes += 1),
             ("peers", |gauges| gauges.peers += 1),
@@ -472,9 +475,11 @@ mod tests {
             let mut gauges = MOST;
             more(&mut gauges);
             let excess =
-                excess(&gauges, &LIMITS, 5).map(|(name, value, most)| (name, value - most));
+                excess(&gauges, LOG, &LIMITS, 5).map(|(name, value, most)| (name, value - most));
             assert_eq!(excess, Some((name, 1)));
         }
+        let excess = excess(&MOST, (LOG.0 + 1, LOG.1), &LIMITS, 5);
+        assert_eq!(excess, Some(("bytes of log", LOG.1 + 1, LOG.1)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::master::{Ask, Asked, Master, Told, is_refusal};
 use super::sessions::shown;
 use super::{BOUNDS, EMPTY_START, Judge, Judgement, OWN, REPLIES, SETTLED, broken, cases, past};
 use crate::names::{Peer, Who};
-use chatroom_core::{MASTERS, Why};
+use chatroom_chat::{MASTERS, Why};
 use chatroom_machine::{Door, Span, Time};
 use std::collections::VecDeque;
 
@@ -415,7 +415,7 @@ impl Judge {
                 Ask::Broadcast(text) => {
                     let life = self.life(who);
                     let needed = life.log.len() + text.len() + usize::from(!life.ends.is_empty());
-                    if needed as u64 > self.limits.log || master.unsure {
+                    if needed as u64 > self.log_limit || master.unsure {
                         return Ok(());
                     }
                     let text = format!("server {who} refused a broadcast: {}", shown(line));
@@ -567,7 +567,7 @@ mod tests {
     use crate::engine::run;
     use crate::names::{Client, Host};
     use crate::plan::{Change, Plan};
-    use chatroom_core::MASTERS;
+    use chatroom_chat::MASTERS;
     use chatroom_machine::{Span, Time};
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::names::Who;
 use crate::observer::{Ending, Violation};
-use chatroom_core::HEARTBEAT;
+use chatroom_chat::HEARTBEAT;
 use chatroom_machine::{Conn, Time};
 use core::fmt;
 

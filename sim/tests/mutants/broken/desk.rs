@@ -1,16 +1,16 @@
 //! The log, its masters, and what is broadcast.
 
 use super::{Broken, Fault, Role};
-use chatroom_core::{News, Why};
+use chatroom_chat::{ChatEvent, News, Why};
 use chatroom_machine::{Action, Conn, Halt};
 
 impl Broken {
     pub(super) fn record(&mut self, sender: u32, conn: Option<Conn>, text: &str) -> bool {
         let comma = usize::from(!self.texts.is_empty());
-        let bytes = self.config.limits.log;
+        let bytes = self.config.protocol.log;
         if (self.log.len() + comma + text.len()) as u64 > bytes {
             if !self.log_was_full {
-                self.tell(News::LogFull { bytes });
+                self.tell(News::Protocol(ChatEvent::LogFull { bytes }));
             }
             self.log_was_full = true;
             return false;
@@ -20,11 +20,11 @@ impl Broken {
         }
         self.log.extend_from_slice(text.as_bytes());
         self.texts.push((sender, text.to_owned()));
-        self.tell(News::Delivered {
+        self.tell(News::Protocol(ChatEvent::Delivered {
             sender,
             conn,
             text: text.into(),
-        });
+        }));
         self.tell_watchers(&format!("delivered {sender} {text}\n"));
         true
     }
@@ -38,7 +38,7 @@ impl Broken {
             return;
         }
         let count = 1 + u64::from(self.is(Fault::GapTooLarge));
-        self.tell(News::Gap { peer, count });
+        self.tell(News::Protocol(ChatEvent::Gap { peer, count }));
         self.tell_watchers(&format!("gap {peer} {count}\n"));
     }
 

@@ -1,7 +1,7 @@
 //! Links: lines between servers, who is at the other end, messages and the faults of both.
 
 use super::{Broken, Fault, Link, Role};
-use chatroom_core::{News, Why};
+use chatroom_chat::{News, Why};
 use chatroom_machine::{Action, Conn};
 
 impl Broken {

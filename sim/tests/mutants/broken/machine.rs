@@ -1,7 +1,7 @@
 //! What the driver tells the server and asks of it.
 
 use super::{Broken, Fault, Role};
-use chatroom_core::{LINKS, News, SHUTDOWN, STARVED, Why};
+use chatroom_chat::{LINKS, News, SHUTDOWN, STARVED, Why};
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout,
 };

@@ -5,7 +5,7 @@ mod desk;
 mod links;
 mod machine;
 
-use chatroom_core::{Config, Counters, Gauges, LATE, LINKS, MASTERS, News, SETTLED, Why};
+use chatroom_chat::{Config, Counters, Gauges, LATE, LINKS, MASTERS, News, SETTLED, Why};
 use chatroom_machine::{Action, Conn, Door, Halt, Place, Span, Time};
 use chatroom_sim::chat::Chat;
 use std::collections::VecDeque;
@@ -144,8 +144,6 @@ impl Chat for Broken {
             peers: self.order.len(),
             nameless: count(|role| *role == Role::Inbound),
             masters: masters().count(),
-            log_texts: self.texts.len() as u64,
-            log_bytes: self.log.len() as u64,
             lag_bytes: self
                 .sessions()
                 .map(|link| link.out.len() as u64)
@@ -157,6 +155,10 @@ impl Chat for Broken {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.log.len() as u64
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use harness::solo::Solo;
 use harness::{ms, us};
@@ -10,20 +10,20 @@ use harness::{ms, us};
 /// Server 1 of 4 with a log of so many bytes.
 fn limited(log: u64) -> Solo {
     let mut config = Config::new(1, 4);
-    config.limits.log = log;
+    config.protocol.log = log;
     Solo::with(config)
 }
 
 fn announced(s: &Solo, of: u32) -> Vec<u64> {
     let gap = |n: &News| match n {
-        News::Gap { peer, count } => (*peer == of).then_some(*count),
+        News::Protocol(ChatEvent::Gap { peer, count }) => (*peer == of).then_some(*count),
         News::Up { .. }
         | News::Down { .. }
         | News::Closed { .. }
-        | News::Delivered { .. }
+        | News::Protocol(ChatEvent::Delivered { .. })
         | News::Skipped { .. }
         | News::Starved { .. }
-        | News::LogFull { .. }
+        | News::Protocol(ChatEvent::LogFull { .. })
         | News::Ending => None,
     };
     s.news.iter().filter_map(gap).collect()
@@ -36,7 +36,10 @@ fn what_does_not_fit_is_not_kept_nor_is_any_later_message_of_that_peer() {
     s.bytes(two, b"msg 2 a\nmsg 2 bb\n");
     assert_eq!(s.log(), "a,bb");
     s.bytes(two, b"msg 2 ccc\n");
-    assert!(s.news.contains(&News::LogFull { bytes: 5 }));
+    assert!(
+        s.news
+            .contains(&News::Protocol(ChatEvent::LogFull { bytes: 5 }))
+    );
     let mut s2 = limited(5);
     let (p, q) = (s2.peer(2), s2.peer(3));
     // The last would fit, but would leave a gap before it.
@@ -50,7 +53,7 @@ fn what_does_not_fit_is_not_kept_nor_is_any_later_message_of_that_peer() {
     let full = |s: &Solo| {
         s.news
             .iter()
-            .filter(|n| matches!(n, News::LogFull { .. }))
+            .filter(|n| matches!(n, News::Protocol(ChatEvent::LogFull { .. })))
             .count()
     };
     assert_eq!(full(&s), 1);
@@ -77,7 +80,7 @@ fn the_first_gap_is_announced_at_once_and_later_ones_every_so_often() {
     s.ask(w, "watch");
     s.bytes(p, b"msg 2 a\nmsg 2 b\nmsg 2 c\n");
     let due = s.server.poll_timeout().expect("due");
-    assert_eq!((due.at, due.why), (s.now, "gap"));
+    assert_eq!((due.at, due.why), (s.now, "protocol"));
     s.judge();
     assert_eq!(s.read(w), "delivered 2 a\ngap 2 2\n");
     s.advance(ms(1));

@@ -7,30 +7,31 @@ use crate::news::{News, Why};
 use crate::slots::{Owner, Slots};
 use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
-use chatroom_machine::Time;
-use chatroom_machine::{Action, Conn, Door};
+use chatroom_machine::{Action, Conn, Door, Time};
 use core::hash::{Hash, Hasher};
 
-/// The outputs of a machine, and the moment of the call that makes them.
+/// The outputs of a node, and the moment of the call that makes them. `E` is the protocol's event.
 #[derive(Clone, Debug)]
-pub(crate) struct Turn {
-    /// The latest moment that a driver told.
+pub(crate) struct Outputs<E> {
+    /// The latest moment that a driver gave.
     pub(crate) now: Time,
     /// What the driver is to do. Drained after every call: its bound is what one call can cause.
-    pub(crate) actions: VecDeque<Action<News>>,
+    pub(crate) actions: VecDeque<Action<News<E>>>,
     pub(crate) slots: Slots,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
-    /// By door.
+    /// By listener.
     gates: [Gate; 2],
     /// Whether a gate was touched since the driver was told.
     gates_changed: bool,
     pub(crate) observe: bool,
+    /// Whether the protocol asked for a crash in this call.
+    pub(crate) crashed: bool,
 }
 
-/// Leaves the counters out: they are statistics, and no later behaviour depends on them. Two
-/// servers that differ in nothing else are the same state to an explorer.
-impl Hash for Turn {
+/// Leaves the counters out: they are statistics, and no later behaviour depends on them. Two nodes
+/// that differ in nothing else are the same state to an explorer.
+impl<E: Hash> Hash for Outputs<E> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self {
             now,
@@ -41,32 +42,34 @@ impl Hash for Turn {
             gates,
             gates_changed,
             observe,
+            crashed,
         } = self;
         (now, actions, slots, timers).hash(state);
-        (gates, gates_changed, observe).hash(state);
+        (gates, gates_changed, observe, crashed).hash(state);
     }
 }
 
-impl Turn {
-    pub(crate) fn new(config: &Config) -> Self {
+impl<E> Outputs<E> {
+    pub(crate) fn new<O>(config: &Config<O>) -> Self {
         Self {
             now: Time::ZERO,
             actions: VecDeque::new(),
             slots: Slots::default(),
             timers: Timers::default(),
             counters: Counters::default(),
-            gates: [0, 1].map(|number| Gate::new(Door(number), config)),
+            gates: [0, 1].map(|number| Gate::new(Door(number), &config.times, &config.limits)),
             gates_changed: false,
             observe: config.observe,
+            crashed: false,
         }
     }
 
-    /// The gate behind which the connections of `owner` are accepted.
+    /// The gate through which the connections of `owner` are accepted.
     pub(crate) const fn gate(&mut self, owner: Owner) -> &mut Gate {
         self.gates_changed = true;
         match owner {
             Owner::Mesh => &mut self.gates[0],
-            Owner::Desk => &mut self.gates[1],
+            Owner::Clients => &mut self.gates[1],
         }
     }
 
@@ -79,7 +82,8 @@ impl Turn {
         self.gates_changed = true;
     }
 
-    /// Tells the driver which doors to shut or open, and sets the timers of the gates.
+    /// Tells the driver at which listeners to pause or to resume accepting, and sets the timers of
+    /// the gates.
     pub(crate) fn settle_gates(&mut self) {
         if !core::mem::take(&mut self.gates_changed) {
             return;
@@ -94,12 +98,12 @@ impl Turn {
         self.timers.set(Timer::Evict, evicts.min());
     }
 
-    pub(crate) fn act(&mut self, action: Action<News>) {
+    pub(crate) fn push(&mut self, action: Action<News<E>>) {
         self.actions.push_back(action);
     }
 
-    pub(crate) fn tell(&mut self, news: News) {
-        self.act(Action::Notice(news));
+    pub(crate) fn emit(&mut self, news: News<E>) {
+        self.push(Action::Notice(news));
     }
 
     /// Ends a connection: its handle dies, and the driver closes it unless it is `gone` already.
@@ -113,7 +117,7 @@ impl Turn {
         if gone {
             self.slots.free(conn);
         } else {
-            self.act(Action::Close(conn));
+            self.push(Action::Close(conn));
         }
     }
 }
@@ -123,37 +127,39 @@ mod tests {
     use super::*;
     use std::hash::DefaultHasher;
 
-    fn hash(turn: &Turn) -> u64 {
+    fn hash(out: &Outputs<()>) -> u64 {
         let mut hasher = DefaultHasher::new();
-        turn.hash(&mut hasher);
+        out.hash(&mut hasher);
         hasher.finish()
     }
 
     #[test]
     fn counters_do_not_tell_states_apart_and_all_else_does() {
-        let turn = Turn::new(&Config::new(0, 1));
-        let mut counted = turn.clone();
+        let out = Outputs::new(&Config::<()>::new(0, 1));
+        let mut counted = out.clone();
         counted.counters.dials += 1;
         counted.counters.bytes_in += 7;
-        assert_eq!(hash(&turn), hash(&counted));
-        let later = Turn {
+        assert_eq!(hash(&out), hash(&counted));
+        let later = Outputs {
             now: Time::from_micros(1),
-            ..Turn::new(&Config::new(0, 1))
+            ..out.clone()
         };
-        let mut busy = turn.clone();
-        busy.tell(News::Ending);
-        let mut timed = turn.clone();
-        timed
-            .timers
-            .set(crate::timers::Timer::Heartbeat, Some(Time::ZERO));
-        let mut taken = turn.clone();
-        taken.slots.take(crate::slots::Owner::Mesh);
-        let observed = Turn {
+        let mut busy = out.clone();
+        busy.emit(News::Ending);
+        let mut timed = out.clone();
+        timed.timers.set(Timer::Heartbeat, Some(Time::ZERO));
+        let mut taken = out.clone();
+        taken.slots.take(Owner::Mesh);
+        let observed = Outputs {
             observe: true,
-            ..Turn::new(&Config::new(0, 1))
+            ..out.clone()
         };
-        for other in [later, busy, timed, taken, observed] {
-            assert_ne!(hash(&turn), hash(&other), "{other:?}");
+        let crashed = Outputs {
+            crashed: true,
+            ..out.clone()
+        };
+        for other in [later, busy, timed, taken, observed, crashed] {
+            assert_ne!(hash(&out), hash(&other), "{other:?}");
         }
     }
 }

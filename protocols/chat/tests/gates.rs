@@ -2,7 +2,7 @@
 
 mod harness;
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use harness::solo::Solo;
 use harness::{at_ms, ms, us};

@@ -5,7 +5,7 @@
 mod harness;
 mod reference;
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use harness::solo::Solo;
 use proptest::prelude::*;
@@ -84,11 +84,11 @@ impl Pair {
         let mut config = Config::new(2, 5);
         config.limits.nameless = 4;
         config.limits.masters = 2;
-        config.limits.log = log;
+        config.protocol.log = log;
         let limits = config.limits.clone();
         let mut pair = Self {
             solo: Solo::with(config),
-            model: Reference::new(2, 5, limits),
+            model: Reference::new(2, 5, limits, log),
             links: vec![],
             masters: vec![],
             known_dials: BTreeMap::new(),

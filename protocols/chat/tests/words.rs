@@ -1,6 +1,6 @@
 //! What people read: news, reasons, errors, times.
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use std::collections::BTreeSet;
 
@@ -14,10 +14,12 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
         silence: Span::from_micros(900_001),
     };
     let closed = |why| News::Closed { conn, why };
-    let delivered = |conn| News::Delivered {
-        sender: 2,
-        conn,
-        text: "hi".into(),
+    let delivered = |conn| {
+        News::Protocol(ChatEvent::Delivered {
+            sender: 2,
+            conn,
+            text: "hi".into(),
+        })
     };
     for (news, level, words) in [
         (News::Up { peer: 2, conn }, Level::Info, "peer 2 up on 3.1"),
@@ -78,12 +80,12 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
             "no resources to accept a connection at door 1: trying again in a while",
         ),
         (
-            News::LogFull { bytes: 9 },
+            News::Protocol(ChatEvent::LogFull { bytes: 9 }),
             Level::Warn,
             "the log is full (9 bytes): what is new is refused",
         ),
         (
-            News::Gap { peer: 2, count: 4 },
+            News::Protocol(ChatEvent::Gap { peer: 2, count: 4 }),
             Level::Warn,
             "4 messages of peer 2 were not kept: the log is full",
         ),

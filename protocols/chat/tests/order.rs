@@ -3,7 +3,7 @@
 
 mod harness;
 
-use chatroom_core::{ChatServer, Config};
+use chatroom_chat::{ChatServer, Config};
 use harness::net::Net;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,7 +132,7 @@ impl Grid {
 
     fn check(&mut self) {
         for at in 0..self.size {
-            let own = self.net.machine(at).map(|m| parse(&m.log()));
+            let own = self.net.machine(at).map(|m| parse(&m.protocol().log()));
             for text in own.unwrap_or_default().into_iter().filter(|t| t.0 == at) {
                 self.accepted.entry(text).or_insert(self.step);
             }
@@ -141,7 +141,7 @@ impl Grid {
             let Some(machine) = self.net.machine(at) else {
                 continue;
             };
-            let log = machine.log();
+            let log = machine.protocol().log();
             let shown = self.shown.entry((at, self.lives[at])).or_default();
             assert!(log.starts_with(shown), "9: a log only grows");
             if log.len() == shown.len() {
@@ -194,7 +194,7 @@ impl Grid {
         self.net.rounds(2);
         self.check();
         for at in 0..self.size {
-            let log = self.net.machine(at).expect("it runs").log();
+            let log = self.net.machine(at).expect("it runs").protocol().log();
             let entries = parse(&log);
             for sender in 0..self.size {
                 let text = (sender, self.lives[sender], self.sent[sender]);

@@ -1,7 +1,7 @@
 //! Masters: who has a place, who waits for one, and what each is answered.
 
 use super::{IDLE, Master, PLACE, Reference, Told, Who};
-use chatroom_core::Why;
+use chatroom_chat::Why;
 use chatroom_machine::{Conn, Time};
 
 impl Reference {

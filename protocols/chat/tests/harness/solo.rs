@@ -1,7 +1,7 @@
 //! One server, its driver's part played by the test: every connection in hand, every action
 //! noted, and the driver's contract asserted at each drain.
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -248,16 +248,16 @@ impl Solo {
             News::Down { .. }
             | News::Closed { .. }
             | News::Up { .. }
-            | News::Delivered { .. }
+            | News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
             | News::Starved { .. }
-            | News::LogFull { .. }
-            | News::Gap { .. }
+            | News::Protocol(ChatEvent::LogFull { .. })
+            | News::Protocol(ChatEvent::Gap { .. })
             | News::Ending => None,
         })
     }
 
     pub fn log(&self) -> String {
-        String::from_utf8(self.server.log()).expect("UTF-8")
+        String::from_utf8(self.server.protocol().log()).expect("UTF-8")
     }
 }

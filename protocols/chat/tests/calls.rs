@@ -1,11 +1,11 @@
 //! Any calls in any order, and one stream in any cutting: the bodies of the fuzz targets under
 //! proptest, and over their corpora.
 
-#[path = "../../fuzz/bodies/core_calls.rs"]
+#[path = "../../../fuzz/bodies/core_calls.rs"]
 mod core_calls;
-#[path = "../../fuzz/bodies/corpus.rs"]
+#[path = "../../../fuzz/bodies/corpus.rs"]
 mod corpus;
-#[path = "../../fuzz/bodies/frame_wire.rs"]
+#[path = "../../../fuzz/bodies/frame_wire.rs"]
 mod frame_wire;
 
 use proptest::prelude::*;

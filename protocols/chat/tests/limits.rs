@@ -2,7 +2,7 @@
 
 mod harness;
 
-use chatroom_core::*;
+use chatroom_chat::*;
 use chatroom_machine::*;
 use harness::solo::Solo;
 
@@ -223,11 +223,13 @@ fn a_watcher_that_does_not_read_is_dropped_one_byte_past_its_limit() {
 
 #[test]
 fn a_full_log_refuses_own_broadcasts_and_goes_on() {
-    let mut s = limited(2, |l| l.log = 7);
+    let mut config = Config::new(0, 2);
+    config.protocol.log = 7;
+    let mut s = Solo::with(config);
     let (m, p) = (s.master(), s.peer(1));
     s.bytes(m, b"broadcast abc\nbroadcast def\n");
     assert_eq!(s.read(m), "");
-    let full = News::LogFull { bytes: 7 };
+    let full = News::Protocol(ChatEvent::LogFull { bytes: 7 });
     for _ in 0..3 {
         assert_eq!(s.ask(m, "broadcast x"), "error the log is full: 7 bytes\n");
         let told = s.news.iter().filter(|n| **n == full).count();

@@ -1,5 +1,5 @@
 //! What a server broadcasts, encoded once and shared by all its links: each link reads it from a
-//! cursor of its own. Blocks that every cursor has passed are freed.
+//! offset of its own. Blocks that every offset has passed are freed.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 /// Bytes of one block.
 pub(crate) const BLOCK: usize = 64 << 10;
 
-/// A byte stream without a beginning: offsets count from the life's first byte.
+/// A byte log without a beginning: offsets count from the life's first byte.
 #[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Stream {
+pub(crate) struct SendLog {
     /// All but the last are full.
     blocks: VecDeque<Vec<u8>>,
     /// The offset of the first block's first byte.
@@ -17,13 +17,13 @@ pub(crate) struct Stream {
     end: u64,
 }
 
-impl Stream {
+impl SendLog {
     /// The offset behind the last byte.
     pub(crate) const fn end(&self) -> u64 {
         self.end
     }
 
-    /// How many bytes are held.
+    /// How many bytes it holds.
     pub(crate) const fn held(&self) -> u64 {
         self.end - self.base
     }
@@ -46,9 +46,9 @@ impl Stream {
         }
     }
 
-    /// The first contiguous piece from `cursor` on; empty at the end and behind it.
-    pub(crate) fn piece(&self, cursor: u64) -> &[u8] {
-        let from = (cursor - self.base) as usize;
+    /// The first contiguous piece from `offset` on; empty at the end and behind it.
+    pub(crate) fn piece(&self, offset: u64) -> &[u8] {
+        let from = (offset - self.base) as usize;
         let block = self.blocks.get(from / BLOCK);
         block.and_then(|b| b.get(from % BLOCK..)).unwrap_or(&[])
     }
@@ -58,9 +58,9 @@ impl Stream {
         (from - self.base) / (BLOCK as u64) < (to - self.base) / (BLOCK as u64)
     }
 
-    /// Frees what lies before `cursor`, the least that anybody still reads from.
-    pub(crate) fn trim(&mut self, cursor: u64) {
-        if cursor == self.end {
+    /// Frees what lies before `offset`, the least that anybody still reads from.
+    pub(crate) fn trim(&mut self, offset: u64) {
+        if offset == self.end {
             // One block stays, empty: the next broadcast needs no allocation.
             self.blocks.truncate(1);
             if let Some(block) = self.blocks.front_mut() {
@@ -68,7 +68,7 @@ impl Stream {
             }
             self.base = self.end;
         }
-        while self.base + BLOCK as u64 <= cursor {
+        while self.base + BLOCK as u64 <= offset {
             self.blocks.pop_front();
             self.base += BLOCK as u64;
         }
@@ -80,48 +80,48 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    fn read(stream: &Stream, mut cursor: u64) -> Vec<u8> {
+    fn read(log: &SendLog, mut offset: u64) -> Vec<u8> {
         let mut out = vec![];
-        while cursor < stream.end() {
-            let piece = stream.piece(cursor);
+        while offset < log.end() {
+            let piece = log.piece(offset);
             assert!(!piece.is_empty());
             out.extend_from_slice(piece);
-            cursor += piece.len() as u64;
+            offset += piece.len() as u64;
         }
         out
     }
 
     #[test]
     fn cursors_read_the_same_bytes_and_trimming_frees_only_what_all_have_passed() {
-        let mut stream = Stream::default();
+        let mut log = SendLog::default();
         let mut whole = vec![];
         for i in 0..5000u32 {
             let bytes = vec![i as u8; 40 + (i % 7) as usize];
             whole.extend_from_slice(&bytes);
-            stream.append(&bytes);
+            log.append(&bytes);
         }
-        assert_eq!(read(&stream, 0), whole);
-        let cursor = BLOCK as u64 + 11;
-        stream.trim(cursor);
-        assert_eq!(stream.held(), stream.end() - BLOCK as u64);
-        assert_eq!(read(&stream, cursor), whole[cursor as usize..]);
-        stream.trim(stream.end());
-        assert_eq!(stream.held(), 0);
-        assert_eq!(stream.piece(stream.end()), b"");
-        let from = stream.end();
-        stream.append(b"more");
-        assert_eq!(read(&stream, from), b"more");
+        assert_eq!(read(&log, 0), whole);
+        let offset = BLOCK as u64 + 11;
+        log.trim(offset);
+        assert_eq!(log.held(), log.end() - BLOCK as u64);
+        assert_eq!(read(&log, offset), whole[offset as usize..]);
+        log.trim(log.end());
+        assert_eq!(log.held(), 0);
+        assert_eq!(log.piece(log.end()), b"");
+        let from = log.end();
+        log.append(b"more");
+        assert_eq!(read(&log, from), b"more");
     }
 
     #[test]
     fn a_cursor_at_a_block_boundary_reads_on_in_the_next_block() {
-        let mut stream = Stream::default();
-        stream.append(&vec![1; BLOCK]);
-        assert_eq!(stream.piece(BLOCK as u64), b"");
-        stream.append(b"x");
-        assert_eq!(stream.piece(BLOCK as u64), b"x");
-        stream.trim(BLOCK as u64);
-        assert_eq!(stream.held(), 1);
-        assert_eq!(stream.piece(BLOCK as u64), b"x");
+        let mut log = SendLog::default();
+        log.append(&vec![1; BLOCK]);
+        assert_eq!(log.piece(BLOCK as u64), b"");
+        log.append(b"x");
+        assert_eq!(log.piece(BLOCK as u64), b"x");
+        log.trim(BLOCK as u64);
+        assert_eq!(log.held(), 1);
+        assert_eq!(log.piece(BLOCK as u64), b"x");
     }
 }

@@ -3,7 +3,7 @@
 
 mod masters;
 
-use chatroom_core::{Limits, Why};
+use chatroom_chat::{Limits, Why};
 use chatroom_machine::{Conn, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,6 +90,7 @@ pub(crate) struct Reference {
     /// Who is closed once it was told what it is owed.
     leaving: BTreeMap<Conn, Why>,
     limits: Limits,
+    log_limit: u64,
     /// When places are looked at.
     place_at: Option<Time>,
     /// By peer, in the order of their first: messages that were not kept and not announced.
@@ -112,7 +113,7 @@ const GAPS: Span = Span::from_millis(500);
 const AWAY: Span = Span::from_millis(500);
 
 impl Reference {
-    pub(crate) fn new(id: u32, servers: u32, limits: Limits) -> Self {
+    pub(crate) fn new(id: u32, servers: u32, limits: Limits, log_limit: u64) -> Self {
         let at_once = Some((Time::ZERO, Time::ZERO));
         Self {
             id,
@@ -129,6 +130,7 @@ impl Reference {
             ended: BTreeMap::new(),
             leaving: BTreeMap::new(),
             limits,
+            log_limit,
             place_at: None,
             gaps: vec![],
             gap_at: None,
@@ -431,7 +433,7 @@ impl Reference {
     /// False if the log has no room for it.
     fn record(&mut self, sender: u32, text: &str) -> bool {
         let length = self.log.join(",").len() + usize::from(!self.log.is_empty()) + text.len();
-        if length as u64 > self.limits.log {
+        if length as u64 > self.log_limit {
             return false;
         }
         self.log.push(text.to_string());
