@@ -191,7 +191,7 @@ fn play(script: &[u8], seed: u64, recorder: Option<Recorder>) -> Drawn {
     };
     for line in script.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
-        if line.is_empty() {
+        if line.is_empty() || line.starts_with(b"#") {
             continue;
         }
         if line == b"exit" || !master.obey(line) {
