@@ -14,6 +14,7 @@ mod metrics;
 mod observer;
 mod output;
 mod process;
+mod recorded;
 mod scrape;
 mod settings;
 mod signals;

@@ -14,49 +14,77 @@ pub const HEADER_MAX: usize = 64 << 10;
 pub(crate) const MAGIC: &[u8; 8] = b"chatrec\n";
 
 /// What the driver told the machine.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call<'a> {
+    /// [`Machine::handle_start`](chatroom_machine::Machine::handle_start).
     Start,
+    /// A connection was accepted: [`Output::Took`] or [`Output::Refused`] comes next.
     Accepted(Door, Remote),
+    /// A connection could not be accepted for want of a resource.
     Starved(Door),
+    /// A dial ended.
     Dialled(Conn, Dialled),
+    /// Bytes arrived.
     Bytes(Conn, &'a [u8]),
-    /// The count that was reported, and the bytes behind it: fewer when too many were reported.
+    /// The transport took bytes: the count that was reported, and the bytes behind it, which are
+    /// fewer when too many were reported.
     Sent(Conn, u64, &'a [u8]),
+    /// Nothing more will arrive.
     Lost(Conn, Loss),
+    /// Time has passed.
     Timeout,
+    /// The machine was asked to come to an end.
     Shutdown,
 }
 
 /// What came back: the result of a call, or of one `poll`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output<'a> {
+    /// The machine took the accepted connection under this handle.
     Took(Conn),
+    /// The machine refused the accepted connection.
     Refused,
+    /// The call before was a mistake of the driver, and changed nothing.
     Misuse(Misuse),
+    /// Connect to a place.
     Dial(Conn, Place),
+    /// There are bytes to send.
     Send(Conn),
+    /// Read nothing from the connection for now.
     Pause(Conn),
+    /// Read from the connection again.
     Resume(Conn),
+    /// Close the connection.
     Close(Conn),
+    /// Accept nothing at the door for now.
     Shut(Door),
+    /// Accept at the door again.
     Open(Door),
+    /// A notice for people, in its own words.
     Notice(Level, &'a str),
+    /// The end.
     Halt(Halt),
+    /// Nothing more to do until the timeout, or until something happens.
     Idle(Option<Due<'a>>),
 }
 
 /// A machine's timeout at the end of a drain.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due<'a> {
-    pub(crate) at: Time,
-    pub(crate) judges_at: Option<Time>,
-    pub(crate) why: &'a str,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due<'a> {
+    /// When it is due.
+    pub at: Time,
+    /// From when on it may judge connections that were silent.
+    pub judges_at: Option<Time>,
+    /// What is due, in a word.
+    pub why: &'a str,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record<'a> {
+/// One record of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A call, with its moment on the driver's clock, which begins at zero with the driver.
     Call(Time, Call<'a>),
+    /// What came of the call before.
     Output(Output<'a>),
 }
 

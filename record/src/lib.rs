@@ -2,7 +2,8 @@
 //!
 //! [`Recorder`] is a [`Machine`](chatroom_machine::Machine) around another: it writes every
 //! call and every output to a file. [`replay`] feeds the calls of such a file to a fresh machine
-//! and names the first output that differs. Nothing here knows what the machine is for.
+//! and names the first output that differs. [`Records`] reads such a file without a machine.
+//! Nothing here knows what the machine is for.
 //!
 //! # The format, version 2
 //!
@@ -67,11 +68,13 @@ mod file;
 mod format;
 mod reader;
 mod recorder;
+mod records;
 mod replay;
 
 pub use difference::Difference;
 pub use file::{create, record};
-pub use format::{HEADER_MAX, RECORD_MAX, VERSION};
+pub use format::{Call, Due, HEADER_MAX, Output, RECORD_MAX, Record, VERSION};
 pub use reader::FormatError;
 pub use recorder::{Recorder, Rescue};
+pub use records::Records;
 pub use replay::{Failure, Report, replay};

@@ -1,9 +1,10 @@
 //! A recording's calls, made to a fresh machine, and its outputs, compared with the recorded.
 
 use crate::difference::Difference;
-use crate::format::{Call, Codec, Output, Record};
-use crate::reader::{FormatError, Reader};
+use crate::format::{Call, Output, Record};
+use crate::reader::FormatError;
 use crate::recorder::{due_of, output_of};
+use crate::records::Records;
 use chatroom_machine::{Conn, Machine, Misuse, gather};
 use chatroom_machine::{Span, Time};
 use std::fmt;
@@ -82,17 +83,14 @@ pub fn replay<M: Machine>(
     input: impl Read,
     build: impl FnOnce(&[u8]) -> Result<M, String>,
 ) -> Result<Report, Failure> {
-    let mut body = Vec::new();
-    let mut reader = Reader::open(input, &mut body)?;
-    let machine = build(&body).map_err(FormatError::Header)?;
+    let mut records = Records::open(input)?;
+    let machine = build(records.header()).map_err(FormatError::Header)?;
     let mut player = Player::new(machine);
-    let mut codec = Codec::default();
-    while reader.next(&mut body)? {
-        let record = codec.decode(&body).map_err(|what| reader.damaged(what))?;
+    while let Some(record) = records.next_record()? {
         player.play(record)?;
     }
     Ok(Report {
-        torn: reader.torn(),
+        torn: records.torn(),
         ..player.report
     })
 }

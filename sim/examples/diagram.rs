@@ -129,7 +129,7 @@ fn make(which: &str, file: &str) -> Result<(), String> {
     let recorder = outcome.observer.0;
     let page = Page {
         title: &format!("A {which} run"),
-        plan: &plan,
+        plan: Some(&plan),
         recorder: &recorder,
         violation: outcome.violation.as_ref(),
         log: &delivery,

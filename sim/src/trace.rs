@@ -35,6 +35,18 @@ impl fmt::Display for Lane {
     }
 }
 
+impl Lane {
+    /// The host that the lane is about: its own, or the one that the client talks to.
+    #[must_use]
+    pub const fn host(self) -> Option<Host> {
+        match self {
+            Self::Plan => None,
+            Self::Host(host) => Some(host),
+            Self::Client(client) => Some(client.host),
+        }
+    }
+}
+
 impl From<Peer> for Lane {
     fn from(peer: Peer) -> Self {
         match peer {
@@ -58,7 +70,8 @@ pub struct Record {
     pub life: Option<u32>,
     /// The kind of fact: `change`, `started`, `killed`, `crashed`, `done`, `paused`, `resumed`,
     /// `notice`, `dialling`, `dial-failed`, `opened`, `turned-away`, `sent`, `received`,
-    /// `finished`, `broken`, `closed`, `left`, `over`.
+    /// `finished`, `broken`, `closed`, `left`, `over`; of recordings also `timeout`, `shutdown`,
+    /// `misuse`, `starved`, `reading`, `accepting`, `record-end`.
     pub kind: &'static str,
     /// The link it is about.
     pub link: Option<u64>,
@@ -185,6 +198,19 @@ impl<M: Machine> Observer<M> for Recorder {
 }
 
 impl Recorder {
+    /// Keeps a fact that no engine saw, such as one of a recording. Facts come in the order of
+    /// their moments, and every cause before what follows from it.
+    pub fn tell<N: Notice>(&mut self, at: Time, fact: &Fact<'_, N>) {
+        let draft = self.draft(fact);
+        self.keep(at, self.records.len() as u64, draft);
+    }
+
+    /// Keeps something that there is no [`Fact`] for, in words; a line break is escaped.
+    pub fn remark(&mut self, at: Time, who: Who, kind: &'static str, text: &str) {
+        let draft = Draft::of(who, kind, one_line(text));
+        self.keep(at, self.records.len() as u64, draft);
+    }
+
     fn draft<N: Notice>(&mut self, fact: &Fact<'_, N>) -> Draft {
         let index = self.records.len();
         match fact {

@@ -234,7 +234,8 @@ fn what_goes_wrong_with_a_script_is_said() {
 
 #[test]
 fn lines_of_a_script_that_begin_with_a_number_sign_are_comments() {
-    let script = "# a grid of one\n0 start 1 10000\n  #0 crash\n#exit\n0 broadcast # a text\n0 get\n";
+    let script =
+        "# a grid of one\n0 start 1 10000\n  #0 crash\n#exit\n0 broadcast # a text\n0 get\n";
     let printed = script::run(script.as_bytes(), 1);
     assert_eq!(String::from_utf8_lossy(&printed.errors), "");
     assert_eq!(

@@ -115,7 +115,7 @@ fn written() -> Vec<(String, u64)> {
                 };
                 draw(&Page {
                     title: "golden",
-                    plan,
+                    plan: Some(plan),
                     recorder,
                     violation,
                     log,

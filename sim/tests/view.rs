@@ -72,7 +72,7 @@ fn recorded(plan: &Plan) -> Recorder {
 fn page<'a>(plan: &'a Plan, recorder: &'a Recorder) -> Page<'a> {
     Page {
         title: HOSTILE,
-        plan,
+        plan: Some(plan),
         recorder,
         violation: None,
         log: &notices,
@@ -149,7 +149,7 @@ fn way_of(path: &str) -> i64 {
 fn every_byte_that_was_sent_is_on_exactly_one_arrow() {
     let plan = plan();
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     for (index, record) in recorder.records.iter().enumerate() {
         let Some((start, end)) = record.range else {
             continue;
@@ -186,7 +186,7 @@ fn every_byte_that_was_sent_is_on_exactly_one_arrow() {
 fn arrows_go_forward_in_time_between_two_lanes() {
     let plan = plan();
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     for arrow in &diagram.arrows {
         let from = &recorder.records[arrow.from];
         assert_ne!(diagram.place(from.lane), arrow.lane);
@@ -210,7 +210,7 @@ fn bytes_to_a_living_reader_at_the_end_are_under_way_and_not_lost() {
     plan.push(at(0), Change::Start(Host(1)));
     plan.push(at(450), Change::Clog(way(0, 1, false)));
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     assert_eq!(arrows(&diagram, ArrowKind::Lost), 0);
     let under_way = diagram.arrows.iter();
     let under_way: Vec<_> = under_way
@@ -224,7 +224,7 @@ fn bytes_to_a_living_reader_at_the_end_are_under_way_and_not_lost() {
 fn lives_pauses_and_faults_are_bands_from_their_beginning_to_their_end() {
     let plan = plan();
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     let moment = |index: usize| recorder.records[index].at.as_micros() / 1000;
     let told = |band: &Band| {
         let lanes = band
@@ -287,7 +287,7 @@ fn a_fault_that_changes_is_a_band_of_its_own() {
     plan.push(at(500), Change::Damage(way, 0));
     plan.push(at(600), Change::Damage(way, 2));
     let recorder = recorded(&plan);
-    let bands = Diagram::new(&plan, &recorder).bands;
+    let bands = Diagram::new(Some(&plan), &recorder).bands;
     let moment = |index: usize| recorder.records[index].at.as_micros() / 1000;
     let told = |band: &Band| {
         (
@@ -316,7 +316,7 @@ fn of_a_recording_of_more_hosts_than_the_plan_has_only_those_are_drawn() {
     }
     let recorder = recorded(&whole);
     let small = Plan { hosts: 1, ..plan() };
-    let diagram = Diagram::new(&small, &recorder);
+    let diagram = Diagram::new(Some(&small), &recorder);
     assert_eq!(diagram.lanes, [Lane::Plan, Lane::Host(Host(0))]);
     let labels: Vec<&str> = diagram.bands.iter().map(|band| &*band.label).collect();
     assert_eq!(labels, ["life 0", "drift 0 10", "paused"]);
@@ -349,7 +349,7 @@ fn a_recording_without_its_beginning_is_drawn_as_far_as_it_goes() {
     cut.records.retain(|record| record.at > at(1000));
     assert_eq!(late.records.len(), cut.records.len());
     for recorder in [late, cut] {
-        let diagram = Diagram::new(&plan, &recorder);
+        let diagram = Diagram::new(Some(&plan), &recorder);
         for arrow in &diagram.arrows {
             let from = &recorder.records[arrow.from];
             let to = arrow.to.map(|to| &recorder.records[to]);
@@ -373,7 +373,7 @@ fn a_recording_without_its_beginning_is_drawn_as_far_as_it_goes() {
 fn the_page_holds_every_record_and_every_arrow() {
     let plan = plan();
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     let page = html(&page(&plan, &recorder));
     let data = data(&page);
     let records = recorder.records.len();
@@ -392,7 +392,7 @@ fn the_page_holds_every_record_and_every_arrow() {
 fn the_picture_holds_every_record_every_arrow_and_every_death() {
     let plan = plan();
     let recorder = recorded(&plan);
-    let diagram = Diagram::new(&plan, &recorder);
+    let diagram = Diagram::new(Some(&plan), &recorder);
     let picture = svg(&page(&plan, &recorder));
     let records = &recorder.records;
     assert!(records.len() < MAX_ROWS);

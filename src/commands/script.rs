@@ -94,7 +94,7 @@ impl Script {
             );
             let page = Page {
                 title: &format!("A run of {shown}"),
-                plan: &drawn.plan,
+                plan: Some(&drawn.plan),
                 recorder: &drawn.recorder,
                 violation: printed.violation.as_ref(),
                 log: &delivery,

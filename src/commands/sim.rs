@@ -536,7 +536,7 @@ impl Trace {
         };
         let page = Page {
             title: &format!("A run of {path}"),
-            plan: &plan,
+            plan: Some(&plan),
             recorder: &recorder,
             violation: violation.as_ref(),
             log: &delivery,

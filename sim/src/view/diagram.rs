@@ -77,11 +77,20 @@ pub struct Diagram {
 }
 
 impl Diagram {
-    /// Finds what there is to be drawn.
+    /// Finds what there is to be drawn. Each of the plan's hosts has a lane; without a plan, each
+    /// host that a record names.
     #[must_use]
-    pub fn new(plan: &Plan, recorder: &Recorder) -> Self {
+    pub fn new(plan: Option<&Plan>, recorder: &Recorder) -> Self {
+        let hosts: BTreeSet<Host> = match plan {
+            Some(plan) => (0..plan.hosts).map(Host).collect(),
+            None => {
+                let records = recorder.records.iter();
+                let named = records.flat_map(|record| [Some(record.lane), record.peer]);
+                named.flatten().filter_map(Lane::host).collect()
+            }
+        };
         let mut lanes = vec![Lane::Plan];
-        for host in (0..plan.hosts).map(Host) {
+        for host in hosts {
             lanes.push(Lane::Host(host));
             let mut clients: Vec<Lane> = recorder.lanes.clone();
             clients.retain(|lane| matches!(lane, Lane::Client(client) if client.host == host));
@@ -309,7 +318,7 @@ impl<'a> Bands<'a> {
                 let band = self.open(BandKind::Life, [lane; 2], index, label);
                 self.lives.insert(lane, band);
             }
-            "killed" | "crashed" | "done" => {
+            "killed" | "crashed" | "done" | "record-end" => {
                 let (life, pause) = (self.lives.remove(&lane), self.pauses.remove(&lane));
                 self.close(life, index);
                 self.close(pause, index);

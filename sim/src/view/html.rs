@@ -138,14 +138,19 @@ impl<'a> Data<'a> {
     }
 
     fn head(&mut self, page: &Page<'_>, diagram: &Diagram) {
-        let plan = page.plan;
         self.name("title");
         self.string(page.title);
         self.name("seed");
-        self.string(&plan.seed.to_string());
-        let phases = &plan.phases;
-        let phases = [phases.warm_up, phases.trouble, phases.heal, phases.end];
-        self.numbers("phases", phases.map(|moment| moment.as_micros()));
+        match page.plan {
+            Some(plan) => self.string(&plan.seed.to_string()),
+            None => self.text.push_str("null"),
+        }
+        let phases = page.plan.map(|plan| {
+            let phases = &plan.phases;
+            [phases.warm_up, phases.trouble, phases.heal, phases.end]
+        });
+        let moments = phases.iter().flatten();
+        self.numbers("phases", moments.map(|moment| moment.as_micros()));
         self.list("notes", page.notes, |data, (name, value)| {
             data.text.push('[');
             data.string(name);

@@ -18,8 +18,8 @@ use crate::trace::{Record, Recorder};
 pub struct Page<'a> {
     /// What run this is, in a few words.
     pub title: &'a str,
-    /// What the run followed.
-    pub plan: &'a Plan,
+    /// What the run followed; `None` for one that followed no plan, as a recording.
+    pub plan: Option<&'a Plan>,
     /// What happened.
     pub recorder: &'a Recorder,
     /// What broke.

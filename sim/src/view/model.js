@@ -35,11 +35,11 @@ const bands = data.bands.map(([kind, one, two, from, until, label]) => ({ kind, 
 
 const GROUPS = [
   { name: "Plan", colour: "plan", kinds: ["change", "over"] },
-  { name: "Lives", colour: "edge", kinds: ["started", "killed", "crashed", "done", "paused", "resumed"] },
+  { name: "Lives", colour: "edge", kinds: ["started", "killed", "crashed", "done", "paused", "resumed", "record-end"] },
   { name: "Dials", colour: "dial", kinds: ["dialling", "dial-failed", "opened", "turned-away"] },
   { name: "Bytes", colour: "sent", kinds: ["sent", "received"] },
   { name: "Ends", colour: "soft", kinds: ["finished", "broken", "closed", "left"] },
-  { name: "Notices", colour: "notice", kinds: ["notice"] },
+  { name: "Notices", colour: "notice", kinds: ["notice", "timeout", "shutdown", "misuse", "starved", "reading", "accepting"] },
   // Dials that came to nothing, with all that belongs to them: not shown unless asked for.
   { name: "Failed dials", colour: "faint", kinds: [], hidden: true },
 ];

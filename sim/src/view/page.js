@@ -329,7 +329,7 @@ const listen = () => {
 const showHead = () => {
   $("title").textContent = data.title;
   const about = $("about");
-  about.append(`seed ${data.seed} · ${count.toLocaleString("en")} events in ${seconds(lastMoment())}`);
+  about.append(`${data.seed === null ? "" : `seed ${data.seed} · `}${count.toLocaleString("en")} events in ${seconds(lastMoment())}`);
   for (const [name, value] of data.notes) about.append(` · ${name}: `, make("code", { className: "said" }, value));
   $("keys").replaceChildren(...KEYS.flatMap(([, keys, text]) => [
     make("dt", {}, ...keys.split(/ (?=\S$)/).flatMap((key) => [make("kbd", {}, key), " "])), make("dd", {}, text),

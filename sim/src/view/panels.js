@@ -83,7 +83,10 @@ const showLogs = () => {
     const log = logs[index];
     const start = log.starts[lowerBound(log.starts, moment + 1) - 1] ?? -1;
     const end = log.ends[lowerBound(log.ends, moment + 1) - 1] ?? -1;
-    const life = start < 0 ? "not up" : end > start ? "down" : `life ${lifeOf[start]}`;
+    // A recording does not know which life it is of, and some servers have none.
+    const up = start >= 0 && lifeOf[start] < 0 ? "up" : `life ${lifeOf[start]}`;
+    const absent = data.seed === null && log.starts.length === 0 ? "not recorded" : "not up";
+    const life = start < 0 ? absent : end > start ? "down" : up;
     const from = lowerBound(log.at, start), until = lowerBound(log.at, moment + 1);
     const column = make("div", { className: start < 0 || end > start ? "log down" : "log" },
       make("h3", {}, `${lane} `, make("small", {}, life)));

@@ -175,7 +175,8 @@ impl<'a> Picture<'a> {
             None => String::new(),
         };
         let records = self.records.len();
-        let hosts = self.page.plan.hosts;
+        let lanes = self.diagram.lanes.iter();
+        let hosts = lanes.filter(|lane| matches!(lane, Lane::Host(_))).count();
         self.put(format_args!(
             "<title id=\"title\">{title}</title>\n<desc id=\"desc\">A space-time diagram of \
              {records} events on {hosts} servers, time downwards.{broken}</desc>"
@@ -188,13 +189,17 @@ impl<'a> Picture<'a> {
             "<text class=\"h1\" x=\"20\" y=\"34\">{title}</text>"
         ));
         let all = self.records.len();
-        let seed = self.page.plan.seed;
         let ended = self
             .records
             .last()
             .map_or(0, |record| record.at.as_micros());
-        let mut about = format!(
-            "seed {seed} · {all} events in {}.{:03} s",
+        let mut about = String::new();
+        if let Some(plan) = self.page.plan {
+            let _ = write!(about, "seed {} · ", plan.seed);
+        }
+        let _ = write!(
+            about,
+            "{all} events in {}.{:03} s",
             ended / 1_000_000,
             ended / 1000 % 1000
         );
@@ -357,9 +362,11 @@ impl<'a> Picture<'a> {
         }
         let (class, shape) = match record.kind {
             "killed" | "crashed" => ("dead", true),
-            "started" | "done" | "paused" | "resumed" => ("alive", false),
+            "started" | "done" | "paused" | "resumed" | "record-end" => ("alive", false),
             "change" | "over" => ("plan", false),
-            "notice" => ("notice", false),
+            "notice" | "timeout" | "shutdown" | "misuse" | "starved" | "reading" | "accepting" => {
+                ("notice", false)
+            }
             "finished" | "broken" | "closed" | "left" | "dial-failed" | "turned-away" => {
                 ("ending", false)
             }
