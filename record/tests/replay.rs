@@ -2,9 +2,9 @@
 
 mod echo;
 
-use chatroom_machine::Time;
 use chatroom_machine::{Conn, Dialled, Door, Loss, Machine, Misuse, Remote};
-use chatroom_record::{Failure, FormatError, Recorder, Report, replay};
+use chatroom_machine::Time;
+use chatroom_record::{Failure, FormatError, Record, Recorder, Records, Report, replay};
 use echo::Echo;
 use proptest::prelude::*;
 use std::io::{self, Write};
@@ -108,6 +108,35 @@ fn sample() -> Vec<u8> {
 
 fn again(bytes: &[u8]) -> Result<Report, Failure> {
     replay(bytes, Echo::build)
+}
+
+/// The records of a recording, as debug text, and how many bytes were torn.
+fn records(bytes: &[u8]) -> (Vec<String>, u64) {
+    let mut records = Records::open(bytes).unwrap();
+    let mut all = Vec::new();
+    while let Some(record) = records.next_record().unwrap() {
+        all.push(format!("{record:?}"));
+    }
+    (all, records.torn())
+}
+
+#[test]
+fn a_recording_can_be_read_without_a_machine_as_far_as_it_goes() {
+    let bytes = sample();
+    let records_of = Records::open(&bytes[..]).unwrap();
+    assert_eq!(records_of.header(), b"hello\n");
+    let (all, torn) = records(&bytes);
+    let report = replay(&bytes[..], Echo::build).unwrap();
+    let calls = all.iter().filter(|each| each.starts_with("Call"));
+    assert_eq!((calls.count() as u64, torn), (report.calls, 0));
+    let first = Record::Call(Time::from_micros(61_000), chatroom_record::Call::Start);
+    assert_eq!(all[0], format!("{first:?}"));
+    let opening = 9 + 1 + b"hello\n".len() + 2;
+    for end in opening..bytes.len() {
+        let (some, torn) = records(&bytes[..end]);
+        assert!(some.len() < all.len() && all.starts_with(&some));
+        assert!(torn as usize <= end - opening);
+    }
 }
 
 #[test]

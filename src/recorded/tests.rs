@@ -65,7 +65,7 @@ impl World for Recorded {
 struct Truth {
     sides: BTreeMap<u64, Vec<(Who, Conn)>>,
     received: BTreeSet<(Who, Conn)>,
-    /// The simulator's time minus each life's own, in microseconds.
+    /// The simulator's time minus each life's own, in microseconds; at first, where it drifts.
     behind: BTreeMap<Who, i128>,
 }
 
@@ -87,7 +87,7 @@ impl Observer<Recorder<ChatServer, Disk>> for Truth {
         }
         if let Fact::Notice { who, local, .. } = fact {
             let behind = i128::from(scene.now.as_micros()) - i128::from(local.as_micros());
-            assert_eq!(*self.behind.entry(*who).or_insert(behind), behind);
+            self.behind.entry(*who).or_insert(behind);
         }
         if let Fact::Received { who, conn, .. } = fact {
             self.received.insert((*who, *conn));
@@ -175,8 +175,17 @@ fn assert_ordered(merged: &Merged, recordings: &[Recording]) {
     }
 }
 
+/// So many cases, unless the environment says otherwise; a failing one is in the message.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(config(48))]
 
     #[test]
     fn both_ends_are_found_and_nothing_comes_before_its_cause_whatever_the_clocks_say(
@@ -324,5 +333,17 @@ fn a_recording_that_is_cut_off_anywhere_is_drawn_as_far_as_it_goes() {
         assert!(kept.recorder.records.len() < whole.recorder.records.len());
         let records = &kept.recorder.records;
         assert!(records.is_sorted_by_key(|record| record.at));
+    }
+}
+
+proptest! {
+    #![proptest_config(config(16))]
+
+    /// Pauses, cuts, resets, clocks that jump and drift: what is drawn may be moved, never turned
+    /// round.
+    #[test]
+    fn what_went_wrong_in_a_grid_is_drawn_in_order(seed in any::<u64>(), last in any::<bool>()) {
+        let (recordings, ..) = record(&generate(seed, Profile::Swarm), last);
+        assert_ordered(&merge(&recordings), &recordings);
     }
 }
