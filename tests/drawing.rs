@@ -2,10 +2,16 @@
 
 mod server;
 
+use chatroom_chat::{ChatServer, Config, MASTERS};
+use chatroom_machine::{Machine, Remote, Time};
+use chatroom_record::Recorder;
 use server::{Server, chatroom, host, text};
+use std::cell::RefCell;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Output, id};
+use std::process::{Output, Stdio, id};
+use std::rc::Rc;
 
 /// A folder of one test alone, gone when the test is done with it.
 struct Folder(PathBuf);
@@ -317,15 +323,69 @@ fn what_cannot_be_drawn_is_said_in_a_sentence_with_a_hint() {
         Some(2),
         "nothing is drawn without a format"
     );
-    // A recording of more than is held in memory; nothing of it is read.
+    // More than is held in memory, where the length is known and where it is not.
     let huge = folder.file("huge");
-    fs::File::create(&huge).unwrap().set_len(300 << 20).unwrap();
+    fs::File::create(&huge).unwrap().set_len(33 << 20).unwrap();
+    let said = "with this one the recordings have more than 33554432 bytes, the most in one picture\n\
+                hint: draw fewer at once, or record for a shorter time\n";
     let output = replay([&huge], "--format html");
-    let said = "the recordings have 314572800 bytes with this one: expected at most 268435456 in \
-                one picture\nhint: draw fewer at once, or record for a shorter time\n";
-    assert!(
-        text(&output.stderr).ends_with(said),
-        "{}",
-        text(&output.stderr)
-    );
+    let error = text(&output.stderr);
+    assert!(error.ends_with(said), "{error}");
+    let mut child = chatroom("replay /dev/stdin --format html")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It need not read everything.
+    let _ = child.stdin.take().unwrap().write_all(&long(&files[0]));
+    let output = child.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert!(error.ends_with(said), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A file in memory.
+#[derive(Clone, Default)]
+struct Disk(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A sound recording of 36 MiB, with the header of another.
+fn long(like: &Path) -> Vec<u8> {
+    let bytes = fs::read(like).unwrap();
+    let find = |what: &[u8]| {
+        bytes
+            .windows(what.len())
+            .position(|each| each == what)
+            .unwrap()
+    };
+    let (begin, last) = (find(b"chatroom "), find(b"backoff-max "));
+    let end = last
+        + bytes[last..]
+            .iter()
+            .position(|each| *each == b'\n')
+            .unwrap()
+        + 1;
+    let disk = Disk::default();
+    let server = ChatServer::new(Config::new(0, 2)).unwrap();
+    let complain = |error| panic!("{error}");
+    let mut server = Recorder::new(server, disk.clone(), &bytes[begin..end], complain).unwrap();
+    server.handle_start(Time::ZERO);
+    let master = server.handle_accepted(Time::ZERO, MASTERS, Remote::default());
+    let master = master.unwrap();
+    for _ in 0..3 {
+        // What the server thinks of it does not matter.
+        let _ = server.handle_bytes(Time::ZERO, master, &vec![b'\n'; 12 << 20]);
+    }
+    drop(server);
+    disk.0.take()
 }

@@ -14,6 +14,7 @@ use clap::Args;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -129,26 +130,10 @@ impl Replay {
             ));
         }
         let mut recordings: Vec<(&Path, Recording)> = Vec::new();
-        let mut bytes = 0;
+        let mut room = MAX_BYTES;
         for path in &self.files {
             let shown = path.display();
-            let hint = "`chatroom serve --record FILE` makes a recording";
-            let unread =
-                |why: &dyn std::fmt::Display| Failure::denied(format!("{shown}: {why}"), hint);
-            let file = File::open(path).map_err(|error| unread(&error))?;
-            let long = file.metadata().map_err(|error| unread(&error))?.len();
-            bytes += long;
-            if bytes > MAX_BYTES {
-                return Err(Failure::denied(
-                    format!(
-                        "{shown}: the recordings have {bytes} bytes with this one: expected at most {MAX_BYTES} in one picture"
-                    ),
-                    "draw fewer at once, or record for a shorter time",
-                ));
-            }
-            let name = path.file_name().unwrap_or(path.as_os_str());
-            let name = name.to_string_lossy().into_owned();
-            let recording = recorded::read(name, file).map_err(|error| unread(&error))?;
+            let recording = load(path, &mut room)?;
             if recording.torn > 0 {
                 let torn = recording.torn;
                 let line = format!(
@@ -178,6 +163,33 @@ impl Replay {
         }
         recordings.sort_by_key(|(_, recording)| recording.id);
         Ok(recordings.into_iter().map(|(_, each)| each).collect())
+    }
+}
+
+/// Reads a recording of at most `room` bytes, and takes its length off them.
+fn load(path: &Path, room: &mut u64) -> Result<Recording, Failure> {
+    let shown = path.display();
+    let hint = "`chatroom serve --record FILE` makes a recording";
+    let unread = |why: &dyn std::fmt::Display| Failure::denied(format!("{shown}: {why}"), hint);
+    let file = File::open(path).map_err(|error| unread(&error))?;
+    let long = file.metadata().map_err(|error| unread(&error))?.len();
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    // What is no regular file says nothing of its length beforehand.
+    let mut input = file.take(*room + 1);
+    let read = (long <= *room).then(|| recorded::read(name, &mut input));
+    match read {
+        Some(recording) if input.limit() > 0 => {
+            *room = input.limit() - 1;
+            recording.map_err(|error| unread(&error))
+        }
+        Some(_) | None => Err(Failure::denied(
+            format!(
+                "{shown}: with this one the recordings have more than {MAX_BYTES} bytes, \
+                 the most in one picture"
+            ),
+            "draw fewer at once, or record for a shorter time",
+        )),
     }
 }
 

@@ -16,6 +16,6 @@ use chatroom_sim::plan::MAX_HOSTS;
 
 /// The most recordings in one picture.
 pub(crate) const MAX_RECORDINGS: usize = MAX_HOSTS as usize;
-/// The most bytes of all recordings of one picture. They are held in memory, and a page of them is
-/// some five times as large.
-pub(crate) const MAX_BYTES: u64 = 256 << 20;
+/// The most bytes of all recordings of one picture. What they hold is held in memory, which takes
+/// some fifty times as much where all records are short.
+pub(crate) const MAX_BYTES: u64 = 32 << 20;
