@@ -3,14 +3,25 @@
 //! are missing.
 
 use super::Mesh;
-use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING};
+use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING, BACKOFF_RETURNING};
 use crate::link::{Link, Role};
 use crate::news::Why;
 use crate::outputs::Outputs;
 use crate::slots::Owner;
 use crate::timers::Timer;
-use chatroom_machine::Time;
+use chatroom_machine::{Span, Time};
 use chatroom_machine::{Action, Conn, Dialled, Misuse, Place};
+
+/// The longest pause before a peer is dialled again while so many are missing: the more they are,
+/// the longer, so that the rate of all dials is bounded.
+fn crowd_pause(missing: u32, was_up: bool) -> Span {
+    let most = if was_up {
+        BACKOFF_RETURNING
+    } else {
+        BACKOFF_CROWD_MAX
+    };
+    BACKOFF_CROWD.times(u64::from(missing)).min(most)
+}
 
 impl Mesh {
     /// Begins: dials all ids below the own one.
@@ -45,9 +56,8 @@ impl Mesh {
         if peer >= self.id || self.left {
             return;
         }
-        // The more peers are missing, the longer the pauses: the rate of all dials is bounded.
-        let missing = u64::from(self.id - self.dialled_up);
-        let crowd = BACKOFF_CROWD.times(missing).min(BACKOFF_CROWD_MAX);
+        let was_up = self.peers[peer as usize].latest > 0;
+        let crowd = crowd_pause(self.id - self.dialled_up, was_up);
         let most = self.times.backoff_max.max(if flapping {
             crowd.max(BACKOFF_FLAPPING)
         } else {
@@ -56,9 +66,10 @@ impl Mesh {
         let entry = &mut self.peers[peer as usize];
         let bound = entry.backoff.min(most).as_micros();
         let mut at = out.now.as_micros() + self.rng.between(bound.div_ceil(2), bound);
-        if crowd > self.times.backoff_max {
+        if crowd.times(4) > self.times.backoff_max.times(3) {
             // With many missing, pauses are long and need to be apart only a little; those that
-            // are due at nearly the same time are dialled together.
+            // are due at nearly the same time are dialled together. A pause drawn from the upper
+            // half of its range is three quarters of it in the mean, which would be too short here.
             let tick = (bound / 64).max(1);
             at = out.now.as_micros() + self.rng.between(bound - bound / 8, bound);
             at -= at % tick;
@@ -93,5 +104,35 @@ impl Mesh {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_grows_up_to_its_most_and_no_further() {
+        let ms = Span::from_millis;
+        let us = Span::from_micros;
+        for (missing, pause) in [
+            (0, Span::ZERO),
+            (1, us(2500)),
+            (999, us(2_497_500)),
+            (1000, ms(2500)),
+            (1001, ms(2500)),
+            (1023, ms(2500)),
+        ] {
+            assert_eq!(crowd_pause(missing, false), pause, "{missing}");
+        }
+        for (missing, pause) in [
+            (1, us(2500)),
+            (359, us(897_500)),
+            (360, ms(900)),
+            (361, ms(900)),
+            (1023, ms(900)),
+        ] {
+            assert_eq!(crowd_pause(missing, true), pause, "{missing}");
+        }
     }
 }

@@ -113,39 +113,6 @@ fn sessions_that_do_not_last_are_dialled_ever_more_slowly_and_in_time_all_the_sa
     assert!(longest > ms(390) && longest <= BACKOFF_FLAPPING);
 }
 
-#[test]
-fn pauses_grow_with_the_number_of_peers_that_are_missing_up_to_their_most() {
-    // 0.8 ms for each.
-    for (missing, most) in [(1, 80_000), (100, 80_000), (125, 100_000), (1023, 818_400)] {
-        let (mut least, mut longest) = (Span::from_millis(9999), Span::ZERO);
-        for seed in 0..8 {
-            let mut config = Config::new(missing, missing + 1);
-            config.seed = seed;
-            let mut s = Solo::with(config);
-            for _ in 0..14 {
-                s.dial_fails(0);
-                let from = s.now;
-                // The others are being dialled all the time.
-                s.advance_to(from + us(1));
-                while !s.dials.contains_key(&0) {
-                    let next = s.server.poll_timeout().expect("it will dial again").at;
-                    s.advance_to(next);
-                }
-                let pause = s.now.since(from);
-                if pause.times(2) >= us(most) {
-                    (least, longest) = (least.min(pause), longest.max(pause));
-                }
-            }
-        }
-        assert!(
-            longest <= us(most) && longest.times(10) > us(most).times(9),
-            "{longest}"
-        );
-        assert!(least >= us(most / 2), "{least}");
-        assert!(longest + ms(100) < ms(1000), "whole within a second");
-    }
-}
-
 /// Server 0 with a peer that reads nothing yet, and a master; 100 bytes a broadcast.
 fn slow() -> (Solo, Conn, Conn) {
     let mut config = Config::new(0, 2);
