@@ -64,7 +64,11 @@ impl Mesh {
             crowd
         });
         let entry = &mut self.peers[peer as usize];
-        let bound = entry.backoff.min(most).as_micros();
+        // In a crowd the first pauses are longer, too: four doublings lead to the longest.
+        let least = Span::from_micros(crowd.as_micros() / 16);
+        let bound = entry.backoff.max(least).min(most);
+        entry.backoff = bound.times(2).min(most);
+        let bound = bound.as_micros();
         let mut at = out.now.as_micros() + self.rng.between(bound.div_ceil(2), bound);
         if crowd.times(4) > self.times.backoff_max.times(3) {
             // With many missing, pauses are long and need to be apart only a little; those that
@@ -74,7 +78,6 @@ impl Mesh {
             at = out.now.as_micros() + self.rng.between(bound - bound / 8, bound);
             at -= at % tick;
         }
-        entry.backoff = entry.backoff.times(2).min(most);
         let at = Time::from_micros(at);
         entry.redial = Some(at);
         out.timers.by(Timer::Redial, at);
