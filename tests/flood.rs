@@ -15,13 +15,16 @@
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod grid;
 
-use grid::{Kind, LONG, binary, strict, until};
+use grid::stranger::begin_to_connect;
+use grid::{Kind, LONG, binary, strict, until, within};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{
     AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, connect, socket_with,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio, id};
@@ -166,14 +169,19 @@ impl Drop for Server {
     }
 }
 
-/// Lets `number` newcomers come one after the other under a flood; prints how long they took.
-fn measure(kind: Kind, newcomer: Newcomer, same_source: bool, a_second: u32, number: usize) {
+/// Where a server listens, and from where honest newcomers come, for one measurement. The flood
+/// does not choose its source address, which makes it 127.0.0.1.
+fn addresses() -> (Ipv4Addr, Ipv4Addr) {
     static USED: AtomicU8 = AtomicU8::new(0);
     let [.., a, b] = id().to_be_bytes();
-    // The flood does not choose its source address, which makes it 127.0.0.1.
     let used = USED.fetch_add(2, Relaxed);
-    let host = Ipv4Addr::new(127, 128 | (a & 63), b, used + 1);
-    let source = Ipv4Addr::new(127, 128 | (a & 63), b, used + 2);
+    let address = |last| Ipv4Addr::new(127, 128 | (a & 63), b, last);
+    (address(used + 1), address(used + 2))
+}
+
+/// Lets `number` newcomers come one after the other under a flood; prints how long they took.
+fn measure(kind: Kind, newcomer: Newcomer, same_source: bool, a_second: u32, number: usize) {
+    let (host, source) = addresses();
     let source = (!same_source).then_some(source);
     let mut server = Server::start(kind, host);
     let stop = AtomicBool::new(false);
@@ -210,6 +218,33 @@ fn measure(kind: Kind, newcomer: Newcomer, same_source: bool, a_second: u32, num
     );
     if strict() && !same_source && reached > 0.95 * f64::from(a_second) {
         assert!(at(100) <= BOUND, "a newcomer waited for {:?}", at(100));
+    }
+}
+
+/// Whom the system turns away tries again after a second at the soonest, so its queue has room for
+/// as many as come while a server is away for a tenth of a second.
+#[test]
+fn three_thousand_who_wait_do_not_keep_the_next_from_the_systems_queue() {
+    const WAITING: usize = 3000;
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<usize>().unwrap() <= WAITING {
+        eprintln!("left out: net.core.somaxconn is {}", most.trim());
+        return;
+    }
+    for kind in [Kind::Std, Kind::Smol] {
+        let (host, source) = addresses();
+        let server = Server::start(kind, host);
+        let pid = Pid::from_raw(server.0.id() as i32).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| begin_to_connect(host, MASTERS))
+            .collect();
+        let next = dial(host, MASTERS, Some(source), Duration::from_millis(900));
+        kill_process(pid, Signal::CONT).unwrap();
+        assert!(next.is_some(), "{kind:?}: the queue was full");
+        let took = Newcomer::Master.comes(host, Some(source));
+        within("a newcomer behind 3,000 is served", took, BOUND);
+        drop(waiting);
     }
 }
 

@@ -9,8 +9,9 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// Connections that wait to be accepted, before the system turns more away.
-const BACKLOG: i32 = 1024;
+/// Connections that wait to be accepted before the system turns more away, which then come again
+/// after a second at the soonest. Linux takes no more than `net.core.somaxconn`, 4,096 unless set.
+const BACKLOG: i32 = 4096;
 /// How long a connection carries nothing before the system asks whether the other host is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// The time between two such questions.
