@@ -1,6 +1,6 @@
 //! Recordings of one grid's servers as one run that can be drawn: each is read whole ([`reading`]),
 //! the two ends of each link are found ([`matching`]), the clocks are aligned ([`clocks`]), and
-//! what happened is told in one order ([`merge`]).
+//! what happened is told in one order ([`mod@merge`]).
 
 mod clocks;
 mod matching;
