@@ -48,6 +48,7 @@ pub trait Protocol: Sized {
 
     /// The longest line that is [published](Context::publish), in bytes: at most
     /// [`Limits::watch`].
+    #[must_use]
     fn longest_published(limits: &Limits) -> usize {
         let _ = limits;
         0

@@ -1,8 +1,8 @@
 //! Any text as a plan: it is read or refused, and what was read is written and read again the
 //! same (its events in order of time), be it a plan for the engine or a path of the explorer.
 
-use chatroom_sim::explore::Path;
 use chatroom_sim::plan::{Plan, PlanError};
+use chatroom_worlds::explore::Path;
 
 /// Reads `data` as a plan.
 pub(crate) fn plan_text(data: &[u8]) {

@@ -2,8 +2,8 @@
 
 mod echo;
 
-use chatroom_machine::{Conn, Dialled, Door, Loss, Machine, Misuse, Remote};
 use chatroom_machine::Time;
+use chatroom_machine::{Conn, Dialled, Door, Loss, Machine, Misuse, Remote};
 use chatroom_record::{Failure, FormatError, Record, Recorder, Records, Report, replay};
 use echo::Echo;
 use proptest::prelude::*;

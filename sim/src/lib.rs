@@ -147,9 +147,10 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod chat;
 pub mod engine;
-pub mod explore;
+pub mod failure;
+pub mod generate;
+pub mod lines;
 pub mod names;
 mod net;
 pub mod observer;
@@ -157,6 +158,7 @@ pub mod plan;
 pub mod random;
 pub mod shrink;
 pub mod sometimes;
+pub mod subject;
 pub mod sweep;
 pub mod trace;
 pub mod view;

@@ -48,6 +48,16 @@ pub struct Scene<'a, M> {
 }
 
 impl<M> Scene<'_, M> {
+    /// A scene without machines, for an observer of something else than the engine's runs.
+    #[must_use]
+    pub const fn without_machines(now: Time, step: u64) -> Self {
+        Self {
+            now,
+            step,
+            machines: &[],
+        }
+    }
+
     /// The machine of a host; `None` while the host is down, or is just starting or ending.
     #[must_use]
     pub fn machine(&self, host: Host) -> Option<&M> {

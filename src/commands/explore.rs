@@ -4,8 +4,8 @@ use super::sim::{Where, unwritten};
 use crate::failure::Failure;
 use crate::output::say;
 use chatroom_chat::Config;
-use chatroom_sim::chat::server;
-use chatroom_sim::explore::{
+use chatroom_worlds::chat::server;
+use chatroom_worlds::explore::{
     Bounds, Explorable, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start,
     Walked, explore, walk,
 };

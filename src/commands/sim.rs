@@ -6,16 +6,16 @@ use super::script::Script;
 use crate::failure::Failure;
 use crate::output::{print, remark, say};
 use chatroom_chat::Config;
-use chatroom_sim::chat::broken::{Broken as BrokenServer, Defect};
-use chatroom_sim::chat::failure::{Failure as Broken, broken, record, smaller};
-use chatroom_sim::chat::{
-    Chat, Profile, cases, delivery, generate, judge, run_seed, server, unfinished_lines,
-};
-use chatroom_sim::explore::{Path as Explored, walk};
+use chatroom_sim::failure::Failure as Broken;
+use chatroom_sim::generate::Profile;
 use chatroom_sim::plan::Plan;
 use chatroom_sim::shrink::Budget;
+use chatroom_sim::subject::{Subject, judge, record, run_seed, smaller};
 use chatroom_sim::sweep::{Sweep, Swept};
 use chatroom_sim::view::Page;
+use chatroom_worlds::chat::broken::{Broken as BrokenServer, Defect};
+use chatroom_worlds::chat::{Servers, cases, delivery, generate, server, unfinished_lines};
+use chatroom_worlds::explore::{Path as Explored, walk};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
@@ -75,24 +75,30 @@ EXIT STATUS
     Broken,
 }
 
-/// Runs an expression with `make` bound to what makes the servers: those that ship, or broken ones.
+/// Runs an expression with `subject` bound to the servers: those that ship, or broken ones.
 macro_rules! with_servers {
-    ($broken:expr, |$make:ident| $body:expr) => {
+    ($broken:expr, |$subject:ident| $body:expr) => {
         match $broken {
             None => {
-                let $make = server;
+                let $subject = &Servers(server);
                 $body
             }
             Some(defect) => {
-                let $make = move |config: Config| BrokenServer::new(config, defect);
+                let $subject = &Servers(move |config: Config| BrokenServer::new(config, defect));
                 $body
             }
         }
     };
 }
 
+/// The command that replays a plan, up to its path.
+fn replay(broken: Option<Defect>) -> String {
+    let option = broken.map_or_else(String::new, |defect| format!(" --broken {defect}"));
+    format!("chatroom sim replay{option}")
+}
+
 #[derive(Clone, Copy, Debug, Args)]
-struct Servers {
+struct Which {
     /// Run servers that are broken on purpose: `chatroom sim broken` lists them.
     #[arg(long, value_name = "NAME")]
     broken: Option<Defect>,
@@ -127,7 +133,7 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
-    servers: Servers,
+    servers: Which,
     #[command(flatten)]
     failures: Where,
 }
@@ -157,7 +163,7 @@ struct SweepSeeds {
     #[arg(long, default_value_t = Profile::Swarm)]
     profile: Profile,
     #[command(flatten)]
-    servers: Servers,
+    servers: Which,
     #[command(flatten)]
     failures: Where,
 }
@@ -175,7 +181,7 @@ struct Saved {
     /// The plan.
     plan: PathBuf,
     #[command(flatten)]
-    servers: Servers,
+    servers: Which,
 }
 
 #[derive(Debug, Args)]
@@ -197,7 +203,7 @@ struct Shrink {
     #[arg(long, value_parser = duration, default_value = "10s")]
     time: Duration,
     #[command(flatten)]
-    servers: Servers,
+    servers: Which,
 }
 
 #[derive(Debug, Args)]
@@ -218,7 +224,7 @@ struct Trace {
     #[arg(long, value_enum, default_value = "text")]
     format: Look,
     #[command(flatten)]
-    servers: Servers,
+    servers: Which,
 }
 
 #[derive(Debug, Args)]
@@ -293,16 +299,15 @@ pub(super) fn unwritten(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Says what broke, with a plan on disk.
-fn tell<M: Chat>(
-    make: impl Fn(Config) -> M,
+fn tell<S: Subject>(
+    subject: &S,
     defect: Option<Defect>,
     seed: u64,
     profile: Profile,
     folder: &Path,
 ) -> Result<ExitCode, Failure> {
-    match Broken::of_seed(make, seed, profile, Budget::default()) {
+    match Broken::of_seed(subject, seed, profile, Budget::default(), &replay(defect)) {
         Some(mut broken) => {
-            broken.defect = defect;
             broken.save(folder).map_err(|e| unwritten(folder, &e))?;
             say(&broken)?;
             say(format_args!(
@@ -352,11 +357,11 @@ impl Run {
                 .map_err(|e| unwritten(path, &e))?;
         }
         let broken = self.servers.broken;
-        let judged = with_servers!(broken, |make| run_seed(make, self.seed, self.profile));
+        let judged = with_servers!(broken, |subject| run_seed(subject, self.seed, self.profile));
         if judged.verdict.violation.is_some() {
             let folder = &self.failures.failures;
-            return with_servers!(broken, |make| tell(
-                make,
+            return with_servers!(broken, |subject| tell(
+                subject,
                 broken,
                 self.seed,
                 self.profile,
@@ -389,8 +394,8 @@ impl SweepSeeds {
             bar.set_style(style);
         }
         let broken = self.servers.broken;
-        let swept = with_servers!(broken, |make| sweep.run(
-            |seed| run_seed(make, seed, self.profile).verdict,
+        let swept = with_servers!(broken, |subject| sweep.run(
+            |seed| run_seed(subject, seed, self.profile).verdict,
             &mut |swept: &Swept| bar.set_position(swept.seeds),
         ));
         bar.finish_and_clear();
@@ -413,8 +418,8 @@ impl SweepSeeds {
         }
         if let Some((seed, _)) = swept.first {
             let folder = &self.failures.failures;
-            return with_servers!(broken, |make| tell(
-                make,
+            return with_servers!(broken, |subject| tell(
+                subject,
                 broken,
                 seed,
                 self.profile,
@@ -439,9 +444,9 @@ impl Saved {
         let (plan, explored) = read_plan(&self.plan)?;
         let defect = self.servers.broken;
         if let Some(path) = explored {
-            return with_servers!(defect, |make| explore::replay(make, &path));
+            return with_servers!(defect, |subject| explore::replay(subject.0, &path));
         }
-        let judged = with_servers!(defect, |make| judge(make, &plan));
+        let judged = with_servers!(defect, |subject| judge(subject, &plan));
         let judged = judged.map_err(|e| unfit(&self.plan, e))?;
         if judged.verdict.violation.is_none() {
             say(format_args!(
@@ -455,9 +460,11 @@ impl Saved {
             runs: 0,
             time: Duration::ZERO,
         };
-        let broken = with_servers!(defect, |make| Broken::of_plan(make, &plan, budget));
+        let command = replay(defect);
+        let broken = with_servers!(defect, |subject| Broken::of_plan(
+            subject, &plan, budget, &command
+        ));
         if let Some(mut broken) = broken.map_err(|e| unfit(&self.plan, e))? {
-            broken.defect = defect;
             broken.path = Some(self.plan.clone());
             say(&broken)?;
         }
@@ -475,7 +482,7 @@ impl Shrink {
             ));
         }
         let defect = self.servers.broken;
-        let judged = with_servers!(defect, |make| judge(make, &plan));
+        let judged = with_servers!(defect, |subject| judge(subject, &plan));
         let judged = judged.map_err(|e| unfit(&self.plan, e))?;
         let Some(violation) = judged.verdict.violation else {
             return Err(Failure::denied(
@@ -488,7 +495,7 @@ impl Shrink {
             ..Budget::default()
         };
         let property = violation.property;
-        let shrunk = with_servers!(defect, |make| smaller(&make, &plan, property, budget));
+        let shrunk = with_servers!(defect, |subject| smaller(subject, &plan, property, budget));
         let into = self.into.as_ref().unwrap_or(&self.plan);
         fs::write(into, shrunk.plan.to_string()).map_err(|e| unwritten(into, &e))?;
         say(format_args!(
@@ -506,8 +513,8 @@ impl Shrink {
             }
         ))?;
         say(format_args!(
-            "replay: chatroom sim replay {}{}",
-            broken(defect),
+            "replay: {} {}",
+            replay(defect),
             into.display()
         ))?;
         Ok(ExitCode::SUCCESS)
@@ -519,13 +526,14 @@ impl Trace {
         let (plan, explored) = read_plan(&self.plan)?;
         let path = self.plan.display();
         let defect = self.servers.broken;
-        let replay = format!("chatroom sim replay {}{path}", broken(defect));
+        let replay = format!("{} {path}", replay(defect));
         let mut notes = vec![("replay", replay)];
         let (recorder, violation) = match explored {
-            None => with_servers!(defect, |make| record(make, &plan))
+            None => with_servers!(defect, |subject| record(subject, &plan))
                 .map_err(|e| unfit(&self.plan, e))?,
             Some(path) => {
-                let walked = with_servers!(defect, |make| walk(make, &path.bounds, &path.steps));
+                let walked =
+                    with_servers!(defect, |subject| walk(subject.0, &path.bounds, &path.steps));
                 let lines = walked.lines.iter().enumerate();
                 let steps: Vec<_> = lines
                     .map(|(step, line)| format!("{step}. {line}"))
@@ -559,7 +567,7 @@ impl Twice {
     fn run(&self) -> Result<ExitCode, Failure> {
         let (mut events, mut all) = (0, 0_u64);
         for seed in self.seeds.clone() {
-            let [one, other] = [(), ()].map(|()| run_seed(server, seed, self.profile));
+            let [one, other] = [(), ()].map(|()| run_seed(&Servers(server), seed, self.profile));
             if one.hash != other.hash {
                 say(format_args!(
                     "seed {seed}: {:016x}, then {:016x}",

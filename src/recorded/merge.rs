@@ -3,9 +3,9 @@
 use super::clocks::{Clock, align};
 use super::matching::{End, links};
 use super::reading::{Connection, Event, Recording, Side, What};
-use chatroom_machine::{Door, Halt, Level, Loss, Notice, Place};
 use chatroom_chat::{LINKS, MASTERS};
 use chatroom_machine::Time;
+use chatroom_machine::{Door, Halt, Level, Loss, Notice, Place};
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{Cause, Ending, Fact};
 use chatroom_sim::trace::Recorder;

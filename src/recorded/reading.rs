@@ -2,9 +2,9 @@
 //! events in order.
 
 use crate::settings;
-use chatroom_machine::{Conn, Dialled, Door, Halt, Loss};
 use chatroom_chat::{LINKS, MAX_SERVERS};
 use chatroom_machine::Time;
+use chatroom_machine::{Conn, Dialled, Door, Halt, Loss};
 use chatroom_record::{Call, FormatError, Output, Record, Records};
 use std::collections::BTreeMap;
 use std::io::Read;

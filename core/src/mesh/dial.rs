@@ -9,8 +9,8 @@ use crate::news::Why;
 use crate::outputs::Outputs;
 use crate::slots::Owner;
 use crate::timers::Timer;
-use chatroom_machine::{Span, Time};
 use chatroom_machine::{Action, Conn, Dialled, Misuse, Place};
+use chatroom_machine::{Span, Time};
 
 /// The longest pause before a peer is dialled again while so many are missing: the more they are,
 /// the longer, so that the rate of all dials is bounded.

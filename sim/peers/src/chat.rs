@@ -6,7 +6,7 @@ use crate::engine::{plan, span};
 use crate::workload::{NODES, PERIOD, expected};
 use chatroom_chat::{ChatEvent, ChatServer, MASTERS, News};
 use chatroom_machine::Time;
-use chatroom_sim::chat::{Grid, Judge, Setup, server};
+use chatroom_worlds::chat::{Grid, Judge, Setup, server};
 use chatroom_sim::engine::run;
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};

@@ -43,7 +43,11 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-pub(crate) fn fault<T>(line: usize, text: impl Into<String>) -> Result<T, PlanError> {
+/// A fault of a plan in a line, counted from 1; 0 if it is in none.
+///
+/// # Errors
+/// Always.
+pub fn fault<T>(line: usize, text: impl Into<String>) -> Result<T, PlanError> {
     Err(PlanError {
         line,
         text: text.into(),

@@ -4,11 +4,10 @@
 mod limits;
 mod text;
 
-pub(crate) use limits::fault;
 pub use limits::{
-    MAX_EVENTS, MAX_HOSTS, MAX_MOMENT, MAX_NOTE, MAX_NOTES, MAX_SAY, MAX_TEXT, PlanError,
+    MAX_EVENTS, MAX_HOSTS, MAX_MOMENT, MAX_NOTE, MAX_NOTES, MAX_SAY, MAX_TEXT, PlanError, fault,
 };
-pub(crate) use text::{excerpt, wrong};
+pub use text::{excerpt, wrong};
 
 use crate::names::{Client, Host};
 use chatroom_machine::Door;

@@ -428,14 +428,18 @@ fn hex(digit: Option<u8>) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// Something else was found than what was expected.
-pub(crate) fn wrong<T>(line: usize, expected: &str, found: &str) -> Result<T, PlanError> {
+/// Something else was found in a line than what was expected.
+///
+/// # Errors
+/// Always.
+pub fn wrong<T>(line: usize, expected: &str, found: &str) -> Result<T, PlanError> {
     let found = excerpt(found);
     fault(line, format!("expected {expected}, found {found:?}"))
 }
 
 /// So much of what was found as fits into a message.
-pub(crate) fn excerpt(found: &str) -> &str {
+#[must_use]
+pub fn excerpt(found: &str) -> &str {
     found
         .char_indices()
         .nth(60)
