@@ -1,7 +1,7 @@
 //! The variables of the environment that are ours: a misspelt one would be without effect, and
 //! nobody would notice.
 
-use crate::failure::Failure;
+use chatroom_cli::failure::Failure;
 use clap::{Args, Command};
 use std::env;
 

@@ -6,18 +6,14 @@
 mod commands;
 mod environment;
 mod exposition;
-mod failure;
 mod grid;
 mod hints;
-mod logging;
 mod metrics;
 mod observer;
-mod output;
 mod process;
 mod recorded;
 mod scrape;
 mod settings;
-mod signals;
 mod threads;
 mod windows;
 

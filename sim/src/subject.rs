@@ -26,6 +26,18 @@ pub trait Subject {
     /// The plan is none for this protocol.
     fn prepare(&self, plan: &Plan) -> Result<(Self::World, Self::Judge), PlanError>;
 
+    /// The options that ask for this subject on a command line, each with a blank before it.
+    fn options(&self) -> String {
+        String::new()
+    }
+
+    /// What is odd in a plan, a sentence each: it is run all the same.
+    #[must_use]
+    fn advice(plan: &Plan) -> Vec<String> {
+        let _ = plan;
+        Vec::new()
+    }
+
     /// The interesting cases that a judge has met.
     fn sometimes(judge: Self::Judge) -> Sometimes {
         drop(judge);

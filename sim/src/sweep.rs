@@ -7,6 +7,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// In a sweep of so many seeds each of the interesting cases that are expected comes up.
+pub const ENOUGH: u64 = 2_000;
+
 /// Which seeds, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {

@@ -1,7 +1,7 @@
 //! `chatroom completions`.
 
-use crate::failure::Failure;
-use crate::output;
+use chatroom_cli::failure::Failure;
+use chatroom_cli::output;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use std::process::ExitCode;

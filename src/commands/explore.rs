@@ -1,9 +1,9 @@
 //! `chatroom sim explore`: every order of a few events on a small grid.
 
-use super::sim::{Where, unwritten};
-use crate::failure::Failure;
-use crate::output::say;
 use chatroom_chat::Config;
+use chatroom_cli::failure::Failure;
+use chatroom_cli::output::say;
+use chatroom_cli::sim::{Failures as Where, duration, unwritten};
 use chatroom_worlds::chat::server;
 use chatroom_worlds::explore::{
     Bounds, Explorable, Found, Limit, MAX_EVENTS, MAX_SERVERS, Path, Reduction, Report, Start,
@@ -53,7 +53,7 @@ pub(crate) struct Explore {
     #[arg(long, default_value_t = 5_000_000, value_name = "COUNT")]
     states: usize,
     /// Give up after this long, such as 60s or 2h.
-    #[arg(long, value_parser = super::sim::duration)]
+    #[arg(long, value_parser = duration)]
     time: Option<Duration>,
     #[command(flatten)]
     failures: Where,

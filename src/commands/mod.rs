@@ -2,13 +2,12 @@
 
 mod completions;
 mod explore;
-mod look;
 mod replay;
 mod script;
 mod serve;
 mod sim;
 
-use crate::failure::Failure;
+use chatroom_cli::failure::Failure;
 use clap::Subcommand;
 use std::process::ExitCode;
 

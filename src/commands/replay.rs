@@ -1,12 +1,12 @@
 //! `chatroom replay`.
 
-use super::look::Look;
-use super::sim::unwritten;
-use crate::failure::Failure;
-use crate::output::{print, remark, say};
 use crate::recorded::{self, MAX_BYTES, MAX_RECORDINGS, Merged, Recording};
 use crate::settings;
 use chatroom_chat::ChatServer;
+use chatroom_cli::failure::Failure;
+use chatroom_cli::look::Look;
+use chatroom_cli::output::{print, remark, say};
+use chatroom_cli::sim::unwritten;
 use chatroom_record::Failure as Broken;
 use chatroom_sim::view::{Page, notices};
 use chatroom_worlds::chat::delivery;

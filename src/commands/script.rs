@@ -1,9 +1,9 @@
 //! `chatroom sim script`: the lab's scripts on a simulated network.
 
-use super::look::Look;
-use super::sim::{range, unwritten};
-use crate::failure::Failure;
-use crate::output::{print, remark, say};
+use chatroom_cli::failure::Failure;
+use chatroom_cli::look::Look;
+use chatroom_cli::output::{print, remark, say};
+use chatroom_cli::sim::{range, unwritten};
 use chatroom_sim::view::Page;
 use chatroom_worlds::chat::{delivery, script};
 use clap::Args;

@@ -1,17 +1,17 @@
 //! `chatroom serve`: one server of a grid, until a signal or a crash ends it.
 
 use crate::environment;
-use crate::failure::Failure;
 use crate::grid::Grid;
-use crate::logging::{self, Verbosity};
 use crate::metrics::Metrics;
 use crate::observer::{Housing, Reporter};
 use crate::process::Process;
 use crate::scrape;
 use crate::settings::{self, Settings};
-use crate::signals;
 use crate::threads;
 use chatroom_chat::{ChatServer, Config, ConfigError, LINKS, MASTERS};
+use chatroom_cli::failure::Failure;
+use chatroom_cli::logging::{self, Verbosity};
+use chatroom_cli::signals;
 use chatroom_driver::{Addresses, Error, Outcome, Stop};
 use chatroom_record::Recorder;
 use clap::builder::FalseyValueParser;

@@ -11,9 +11,7 @@ use chatroom_sim::plan::{Change, Plan};
 use chatroom_sim::shrink::Budget;
 use chatroom_sim::sweep::Sweep;
 use chatroom_sim::trace::{Record, Recorder};
-use chatroom_worlds::chat::{
-    Grid, Servers, Setup, cases, generate, judge, run_seed, script, server,
-};
+use chatroom_worlds::chat::{ChatServers, Grid, Setup, generate, judge, run_seed, script, server};
 use chatroom_worlds::explore::{Path as Explored, walk};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,7 +40,7 @@ fn sweep(profile: Profile, seeds: u64) {
     let swept = sweep.run(|seed| run_seed(server, seed, profile).verdict, &mut |_| {});
     if let Some((seed, _)) = swept.first {
         let failure = Failure::of_seed(
-            &Servers(server),
+            &ChatServers(server),
             seed,
             profile,
             Budget::default(),
@@ -56,7 +54,7 @@ fn sweep(profile: Profile, seeds: u64) {
         panic!("{profile}: {failure}");
     }
     assert_eq!(swept.seeds, seeds);
-    if seeds >= cases::ENOUGH {
+    if seeds >= chatroom_sim::sweep::ENOUGH {
         assert_eq!(
             swept.sometimes.missing(),
             [""; 0],

@@ -13,7 +13,7 @@ use chatroom_sim::shrink::{Budget, shrink};
 use chatroom_sim::subject::record;
 use chatroom_sim::trace::Format;
 use chatroom_sim::view::{Page, html, notices, svg};
-use chatroom_worlds::chat::{Servers, delivery, generate, run_seed, script, server};
+use chatroom_worlds::chat::{ChatServers, delivery, generate, run_seed, script, server};
 use committed::compare;
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -87,7 +87,7 @@ fn written() -> Vec<(String, u64)> {
     let runs: Vec<_> = (0..6)
         .map(|seed| {
             let plan = generate(seed, Profile::Swarm);
-            let (recorder, violation) = record(&Servers(server), &plan).unwrap();
+            let (recorder, violation) = record(&ChatServers(server), &plan).unwrap();
             assert_eq!(violation, None);
             (plan, recorder)
         })

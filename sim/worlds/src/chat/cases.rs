@@ -2,14 +2,11 @@
 
 use chatroom_sim::generate::Profile;
 
-/// How many seeds a sweep must have for every expected case to come up in it.
-pub const ENOUGH: u64 = 2_000;
-
 macro_rules! cases {
     ($($(#[$doc:meta])* $name:ident = $text:literal in $($profile:ident)*;)*) => {
         $($(#[$doc])* pub const $name: &str = $text;)*
 
-        /// The cases that must come up in a sweep of [`ENOUGH`] seeds of a profile.
+        /// The cases that must come up in a sweep of [`ENOUGH`](chatroom_sim::sweep::ENOUGH) seeds of a profile.
         #[must_use]
         pub fn expected(profile: Profile) -> Vec<&'static str> {
             let mut names = Vec::new();

@@ -96,9 +96,9 @@ pub fn delivery(record: &Record) -> Option<String> {
 
 /// Servers made by a function from their configuration, as what is simulated.
 #[derive(Clone, Copy, Debug)]
-pub struct Servers<F>(pub F);
+pub struct ChatServers<F = fn(Config) -> ChatServer>(pub F);
 
-impl<M: Chat, F: Fn(Config) -> M + Clone> Subject for Servers<F> {
+impl<M: Chat, F: Fn(Config) -> M + Clone> Subject for ChatServers<F> {
     type World = Grid<F>;
     type Judge = Judge;
 
@@ -110,6 +110,10 @@ impl<M: Chat, F: Fn(Config) -> M + Clone> Subject for Servers<F> {
         let setup = Setup::of(plan)?;
         let judge = Judge::new(plan, setup.clone());
         Ok((Grid::new(setup, self.0.clone()), judge))
+    }
+
+    fn advice(plan: &Plan) -> Vec<String> {
+        unfinished_lines(plan)
     }
 
     fn sometimes(judge: Judge) -> Sometimes {
@@ -129,7 +133,7 @@ pub fn judge<M: Chat>(
     make: impl Fn(Config) -> M + Clone,
     plan: &Plan,
 ) -> Result<Judged, PlanError> {
-    subject::judge(&Servers(make), plan)
+    subject::judge(&ChatServers(make), plan)
 }
 
 /// Runs the plan of a seed on servers made by `make`: what a sweep does.
@@ -141,5 +145,5 @@ pub fn run_seed<M: Chat>(
     seed: u64,
     profile: Profile,
 ) -> Judged {
-    subject::run_seed(&Servers(make), seed, profile)
+    subject::run_seed(&ChatServers(make), seed, profile)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// One sentence, a hint, and the exit status.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     sentence: String,
     hint: String,
     status: u8,
@@ -14,7 +14,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// The command line is wrong.
-    pub(crate) fn usage(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
+    pub fn usage(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self {
             sentence: sentence.to_string(),
             hint: hint.to_string(),
@@ -23,7 +23,7 @@ impl Failure {
     }
 
     /// The command line is right, the machine does not allow it.
-    pub(crate) fn denied(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
+    pub fn denied(sentence: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self {
             status: 1,
             ..Self::usage(sentence, hint)
@@ -31,7 +31,7 @@ impl Failure {
     }
 
     /// Says it on standard error.
-    pub(crate) fn report(&self) -> ExitCode {
+    pub fn report(&self) -> ExitCode {
         output::remark(format!("error: {}\nhint: {}\n", self.sentence, self.hint).as_bytes());
         ExitCode::from(self.status)
     }

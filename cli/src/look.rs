@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// The formats of a run.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Look {
+pub enum Look {
     /// A line an event.
     Text,
     /// A JSON object a line.
@@ -21,7 +21,7 @@ pub(super) enum Look {
 
 impl Look {
     /// A run, written so.
-    pub(super) fn write(self, page: &Page<'_>) -> String {
+    pub fn write(self, page: &Page<'_>) -> String {
         match self {
             Self::Text => page.recorder.write(Format::Text),
             Self::Json => page.recorder.write(Format::JsonLines),

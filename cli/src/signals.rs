@@ -13,7 +13,7 @@ use std::sync::Arc;
 ///
 /// There is no configuration to read again, so a SIGHUP is what a closing terminal sends: it ends
 /// the server in good order too. One that was ignored before, as by `nohup`, stays ignored.
-pub(crate) fn stop() -> io::Result<Stop> {
+pub fn stop() -> io::Result<Stop> {
     let (stopper, stop) = Stop::new()?;
     let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
     for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {

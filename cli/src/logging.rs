@@ -10,7 +10,7 @@ const WAITING: usize = 1024;
 
 /// How much goes into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Verbosity {
+pub enum Verbosity {
     /// Nothing.
     Off,
     /// A recording that ends before its server. What ends a server is said at every level.
@@ -26,7 +26,7 @@ pub(crate) enum Verbosity {
 /// Begins to log. What waits is written out when the guard is dropped.
 ///
 /// A standard error that nobody reads holds up nothing: lines are dropped instead.
-pub(crate) fn begin(verbosity: Verbosity) -> Option<WorkerGuard> {
+pub fn begin(verbosity: Verbosity) -> Option<WorkerGuard> {
     let level = match verbosity {
         Verbosity::Off => return None,
         Verbosity::Error => Level::ERROR,

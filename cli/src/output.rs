@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Write};
 ///
 /// # Errors
 /// When they cannot be written for another reason.
-pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::denied(
@@ -23,11 +23,11 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints a line on standard output, as [`print()`] does.
-pub(crate) fn say(line: impl fmt::Display) -> Result<(), Failure> {
+pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 
 /// Writes `bytes` on standard error, if somebody reads it.
-pub(crate) fn remark(bytes: &[u8]) {
+pub fn remark(bytes: &[u8]) {
     let _ = io::stderr().write_all(bytes);
 }
