@@ -274,6 +274,7 @@ impl Caller<'_> {
                 Action::Notice(news) => assert!(!news.to_string().contains('\n')),
                 Action::Send(_) | Action::Pause(_) | Action::Resume(_) => {}
                 Action::Shut(door) | Action::Open(door) => assert!(door.0 < 2),
+                Action::Store(_) | Action::Discard { .. } => panic!("a chat has no volumes"),
             }
         }
         self.drained = true;

@@ -78,7 +78,9 @@ fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
                 | Action::Resume(_)
                 | Action::Close(_)
                 | Action::Shut(_)
-                | Action::Open(_) => {}
+                | Action::Open(_)
+                | Action::Store(_)
+                | Action::Discard { .. } => {}
             }
         }
         if ended.is_err() {

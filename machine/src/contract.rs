@@ -1,7 +1,7 @@
 //! The trait between a protocol and whatever drives it: a runtime on real sockets, or a simulator.
 //! Nothing here knows what a chat is.
 
-use crate::{Span, Time};
+use crate::{Span, Time, Volume, VolumeId};
 use alloc::borrow::Cow;
 use core::fmt;
 
@@ -19,12 +19,60 @@ use core::fmt;
 ///
 /// A machine never reads a clock, never draws entropy, and gives the same outputs for the same
 /// inputs.
+///
+/// # Storage
+///
+/// A machine that must remember declares [`volumes`](Machine::volumes). Storing mirrors sending:
+/// [`Action::Store`] says that there are unsaved records, the driver takes them with
+/// [`unsaved`](Machine::unsaved), makes them durable, many at a time, and reports it with
+/// [`handle_stored`](Machine::handle_stored). Until then they stay in the machine, which can count
+/// and bound them.
+///
+/// **A machine promises nothing that depends on a record before `handle_stored` covers it**: no
+/// reply, no message, no [`Action::Discard`] of what the record replaces. The driver can't know
+/// which bytes depend on which record, so this is the machine's duty.
+///
+/// The order of two volumes is not kept: a record of one may be durable while an earlier one of
+/// the other is lost. Where it matters, store the second after the first is reported.
+///
+/// A write or a sync that fails is not reported: the driver ends the run with an error, and never
+/// tries again. After a failed sync nobody knows what is on the disk, and the next sync may succeed
+/// without writing it (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC
+/// 2020).
 pub trait Machine {
     /// News for people and checkers: what came of it, never something a driver must act on.
     type Notice: Notice;
 
+    /// The volumes of this machine, in the order of their [`VolumeId`]s: none unless said
+    /// otherwise. Always the same ones; at most 256.
+    ///
+    /// A driver without a place for files refuses to run a machine that has any.
+    #[must_use]
+    fn volumes(&self) -> &'static [Volume] {
+        &[]
+    }
+
+    /// Handles a record that was found in `volume`: of a log each that was not discarded, in
+    /// order, of a snapshot the newest. Called before [`handle_start`](Machine::handle_start); what
+    /// it leads to is polled after that.
+    ///
+    /// `number` counts the records of the volume from 0, over all incarnations. Records that were
+    /// discarded may still be found, and records that were never reported as stored may be too:
+    /// the last incarnation ended before it could be told.
+    fn handle_recovered(&mut self, now: Time, volume: VolumeId, number: u64, record: &[u8]) {
+        let _ = (now, volume, number, record);
+    }
+
+    /// Handles the end of what was found in `volume`: `next` is the number of the next record that
+    /// will be stored there. Called once for each volume, after its records, before
+    /// [`handle_start`](Machine::handle_start). A log whose records were all discarded has no
+    /// other way to learn where it stands.
+    fn handle_recovery_done(&mut self, now: Time, volume: VolumeId, next: u64) {
+        let _ = (now, volume, next);
+    }
+
     /// Tells that the driver listens on every door and that the machine may begin. Called once,
-    /// before anything else; repeated calls do nothing.
+    /// before anything else but what was recovered; repeated calls do nothing.
     fn handle_start(&mut self, now: Time);
 
     /// Handles a connection that was accepted on `door`; the result is its handle.
@@ -70,6 +118,20 @@ pub trait Machine {
     /// [`Misuse`] if `conn` is not open.
     fn handle_lost(&mut self, now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse>;
 
+    /// Handles that the first `count` of the [`unsaved`](Machine::unsaved) records of `volume` are
+    /// durable, or, of a snapshot, were replaced by a later one of them that is.
+    ///
+    /// # Errors
+    /// [`Misuse::TooMuch`] if fewer records were unsaved, or there is no such volume.
+    fn handle_stored(&mut self, now: Time, volume: VolumeId, count: usize) -> Result<(), Misuse> {
+        let _ = (now, volume);
+        if count == 0 {
+            Ok(())
+        } else {
+            Err(Misuse::TooMuch)
+        }
+    }
+
     /// Tells that time has passed. Early and repeated calls do nothing.
     fn handle_timeout(&mut self, now: Time);
 
@@ -86,6 +148,15 @@ pub trait Machine {
     /// those that it has.
     #[must_use]
     fn pending(&self, conn: Conn, skip: usize) -> &[u8];
+
+    /// The record of `volume` behind the first `skip` unsaved ones; `None` when there are no more.
+    /// Records do not change while they are unsaved, and have at most
+    /// [`RECORD_MAX`](crate::RECORD_MAX) bytes.
+    #[must_use]
+    fn unsaved(&self, volume: VolumeId, skip: usize) -> Option<&[u8]> {
+        let _ = (volume, skip);
+        None
+    }
 
     /// When to call [`handle_timeout`](Machine::handle_timeout) next, and why; `None` if nothing
     /// is pending, as after [`Action::Halt`]. A driver then waits for its sockets alone.
@@ -224,6 +295,17 @@ pub enum Action<N> {
     Shut(Door),
     /// Accept at this door again.
     Open(Door),
+    /// There are [`unsaved`](Machine::unsaved) records in a volume that had none: make them durable
+    /// in order, until none are left, and report with [`Machine::handle_stored`].
+    Store(VolumeId),
+    /// The records of a log up to this number are no longer needed. A driver frees what it can,
+    /// when it can.
+    Discard {
+        /// The log.
+        volume: VolumeId,
+        /// The number of the last record that is not needed.
+        through: u64,
+    },
     /// News; nothing to do.
     Notice(N),
     /// The end: nothing comes after it.
@@ -280,7 +362,8 @@ pub enum Misuse {
     /// The connection is not in a state for this call (a report of a dial that was not asked
     /// for, bytes before the connection stands, bytes after its end).
     WrongState,
-    /// More bytes were reported as sent than were pending.
+    /// More bytes were reported as sent than were pending, or more records as stored than were
+    /// unsaved.
     TooMuch,
 }
 
@@ -289,7 +372,7 @@ impl fmt::Display for Misuse {
         f.write_str(match self {
             Self::Stale => "the handle names no open connection",
             Self::WrongState => "the connection is not in a state for this call",
-            Self::TooMuch => "more bytes were reported as sent than were pending",
+            Self::TooMuch => "more was reported as sent or stored than was pending",
         })
     }
 }

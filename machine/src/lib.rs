@@ -12,7 +12,9 @@ extern crate alloc;
 extern crate std;
 
 mod contract;
+mod storage;
 mod time;
 
 pub use contract::*;
+pub use storage::{RECORD_MAX, Volume, VolumeId, VolumeKind};
 pub use time::{Span, Time};

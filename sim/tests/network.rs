@@ -707,7 +707,7 @@ fn a_machine_that_breaks_the_contract_is_found_out() {
         (
             Quirk::ObjectToSent,
             "misuse",
-            "host 2: handle_sent(0.0, 20): more bytes were reported as sent than were pending",
+            "host 2: handle_sent(0.0, 20): more was reported as sent or stored than was pending",
         ),
         (
             Quirk::ObjectToEnds,

@@ -128,6 +128,7 @@ impl<M: Machine> Net<M> {
                 // The test moves bytes itself, and reads little at a time.
                 Action::Send(_) | Action::Pause(_) | Action::Resume(_) => {}
                 Action::Shut(_) | Action::Open(_) | Action::Notice(_) => {}
+                Action::Store(_) | Action::Discard { .. } => panic!("a chat has no volumes"),
             }
         }
         Some(result)

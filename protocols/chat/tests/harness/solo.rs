@@ -78,6 +78,7 @@ impl Solo {
                 }
                 Action::Shut(door) => assert!(self.shut.insert(door), "{door:?} is shut"),
                 Action::Open(door) => assert!(self.shut.remove(&door)),
+                Action::Store(_) | Action::Discard { .. } => panic!("a chat has no volumes"),
                 Action::Notice(news) => {
                     assert!(!news.to_string().contains('\n'));
                     let _ = news.level();

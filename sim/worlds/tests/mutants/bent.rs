@@ -98,6 +98,8 @@ impl Machine for Bent {
                 | Action::Pause(_)
                 | Action::Shut(_)
                 | Action::Open(_)
+                | Action::Store(_)
+                | Action::Discard { .. }
                 | Action::Notice(_)
                 | Action::Halt(_) => false,
             };

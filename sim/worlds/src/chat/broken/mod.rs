@@ -220,6 +220,8 @@ impl Machine for Broken {
                 | Action::Resume(_)
                 | Action::Shut(_)
                 | Action::Open(_)
+                | Action::Store(_)
+                | Action::Discard { .. }
                 | Action::Notice(_)
                 | Action::Halt(_) => {}
             }
