@@ -9,7 +9,7 @@ seconds=${1:-20}
 # What is found goes to a copy: the corpora in the repository stay small and chosen.
 found=$(mktemp -d)
 trap 'rm -rf "$found"' EXIT
-for target in core_calls frame_wire record_file plan_text; do
+for target in core_calls frame_wire record_file plan_text storage_file; do
     cp -r "corpus/$target" "$found/$target"
     echo "$target for $seconds s" >&2
     cargo fuzz run "$target" "$found/$target" -- \

@@ -9,7 +9,9 @@
 //!    [`writable`](Shell::writable), [`expire`](Shell::expire), [`stop`](Shell::stop),
 //!    [`starve`](Shell::starve);
 //! 3. goes through [`Shell::take_changes`], which say what to wait for from now on;
-//! 4. ends once there is a [`Shell::outcome`], with [`Shell::farewell`], whose outcome counts.
+//! 4. if the machine has volumes, has [`Files::commit`] done for each [`Shell::take_batch`], where
+//!    blocking harms nobody, and gives the batch to [`Shell::stored`];
+//! 5. ends once there is a [`Shell::outcome`], with [`Shell::farewell`], whose outcome counts.
 //!
 //! Nothing here knows what travels over a connection.
 #![forbid(unsafe_code)]
@@ -23,6 +25,7 @@ mod observer;
 mod shell;
 mod socket;
 mod stop;
+mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unacknowledged;
@@ -33,3 +36,4 @@ pub use error::Error;
 pub use observer::{Observer, Silent};
 pub use shell::{Change, Outcome, Progress, Reads, Shell};
 pub use stop::{Stop, Stopper};
+pub use storage::{DiskError, Files};

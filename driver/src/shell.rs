@@ -2,12 +2,15 @@
 
 mod connections;
 mod doors;
+mod storing;
 
 use crate::leaving::Leaving;
 use crate::observer::Observer;
+use crate::storage::{Directory, Files};
 use crate::{Addresses, Clock, Error};
 use chatroom_machine::{Conn, Dialled, Door, Machine};
 use chatroom_machine::{Span, Time};
+use chatroom_storage::{Intake, check_volumes};
 use connections::{Seat, Stage, used};
 use doors::Listener;
 use std::collections::VecDeque;
@@ -45,6 +48,13 @@ pub struct Shell<M, O> {
     /// When the machine was first asked to stop.
     stopping: Option<Time>,
     outcome: Option<Outcome>,
+    /// Until the start.
+    directory: Option<Directory>,
+    /// From the start until the runtime takes them.
+    files: Option<Files>,
+    intake: Intake,
+    /// Whether a [`Change::Store`] was said that no batch was taken for.
+    store_told: bool,
 }
 
 /// How a runtime waits for a socket to become readable, hence the mode of the sockets.
@@ -74,6 +84,8 @@ pub enum Change {
     Shut(Door),
     /// Accept at the door again. Doors are open in the beginning.
     Reopened(Door),
+    /// There is a [batch](Shell::take_batch) to be made durable.
+    Store,
 }
 
 /// Whether a call left something to do.
@@ -103,11 +115,20 @@ pub enum Outcome {
 }
 
 impl<M: Machine, O: Observer<M>> Shell<M, O> {
-    /// Listens on every door, and makes the clock.
+    /// Locks the directory for the machine's files if it has any, listens on every door, and makes
+    /// the clock.
     ///
     /// # Errors
-    /// [`Error::Bind`] for the first door that cannot be listened on.
+    /// [`Error::Bind`] for the first door that cannot be listened on, [`Error::NoState`],
+    /// [`Error::Locked`], or [`Error::Storage`] if the directory can't be made.
     pub fn new(machine: M, addresses: Addresses, observer: O, reads: Reads) -> Result<Self, Error> {
+        let volumes = machine.volumes();
+        check_volumes(volumes);
+        let directory = match (volumes, &addresses.state) {
+            ([], _) => None,
+            (_, None) => return Err(Error::NoState),
+            (_, Some(path)) => Some(Directory::lock(path)?),
+        };
         let mut doors = Vec::with_capacity(addresses.doors.len());
         for (i, &address) in addresses.doors.iter().enumerate() {
             let listener = Listener::new(address).map_err(|cause| Error::Bind {
@@ -132,14 +153,24 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             look_at: Time::ZERO,
             stopping: None,
             outcome: None,
+            directory,
+            files: None,
+            intake: Intake::new(volumes),
+            store_told: false,
         })
     }
 
-    /// Begins. To be called once, before anything else.
-    pub fn start(&mut self) {
+    /// Begins: the machine is told what was found in its volumes, then that it may start. To be
+    /// called once, before anything else. Blocks while files are read.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the machine's files can't be used.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.recover()?;
         let now = self.clock.now();
         self.machine.handle_start(now);
         self.drain(now);
+        Ok(())
     }
 
     /// The clock whose readings the machine is given.

@@ -15,10 +15,11 @@ fn news_of_a_dial_after_a_crash_do_nothing() {
     let addresses = Addresses {
         doors: vec![here, here],
         places: vec![peer.local_addr().unwrap(), here],
+        state: None,
     };
     let server = ChatServer::new(Config::new(1, 2)).unwrap();
     let mut shell = Shell::new(server, addresses, Silent, Reads::Ready).unwrap();
-    shell.start();
+    shell.start().unwrap();
     let began = shell.take_changes().expect("a dial under way");
     let [Change::Write(dialled)] = began[..] else {
         panic!("{began:?}");

@@ -1,11 +1,13 @@
 //! One record to bytes and back. The table of tags is on the crate's front page.
 
 use chatroom_machine::Time;
-use chatroom_machine::{Conn, Dialled, Door, Halt, Level, Loss, Misuse, Place, Remote};
+use chatroom_machine::{Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Place, Remote, VolumeId};
 use std::fmt;
 
-/// The version of the format that is written, and the only one that is read.
-pub const VERSION: u8 = 2;
+/// The version of the format that is written.
+pub const VERSION: u8 = 3;
+/// The oldest version that can be read.
+pub const OLDEST: u8 = 2;
 /// The longest body of a record, in bytes. A call that needs more ends the recording.
 pub const RECORD_MAX: usize = 16 << 20;
 /// The longest header, in bytes.
@@ -35,6 +37,13 @@ pub enum Call<'a> {
     Timeout,
     /// The machine was asked to come to an end.
     Shutdown,
+    /// A record was found: its number in the volume, and the record.
+    Recovered(VolumeId, u64, &'a [u8]),
+    /// No more was found in a volume: the number of the next record.
+    RecoveryDone(VolumeId, u64),
+    /// Records are durable: the count that was reported, and the records behind it, each behind its
+    /// length, which are fewer when too many were reported.
+    Stored(VolumeId, u64, &'a [u8]),
 }
 
 /// What came back: the result of a call, or of one `poll`.
@@ -60,6 +69,10 @@ pub enum Output<'a> {
     Shut(Door),
     /// Accept at the door again.
     Open(Door),
+    /// Records of a volume are unsaved.
+    Store(VolumeId),
+    /// Records of a log up to this number are no longer needed.
+    Discard(VolumeId, u64),
     /// A notice for people, in its own words.
     Notice(Level, &'a str),
     /// The end.
@@ -99,6 +112,9 @@ mod tag {
     pub(super) const LOST: u8 = 8;
     pub(super) const TIMEOUT: u8 = 9;
     pub(super) const SHUTDOWN: u8 = 10;
+    pub(super) const RECOVERED: u8 = 11;
+    pub(super) const RECOVERY_DONE: u8 = 12;
+    pub(super) const STORED: u8 = 13;
     pub(super) const TOOK: u8 = 32;
     pub(super) const REFUSED: u8 = 33;
     pub(super) const MISUSE: u8 = 34;
@@ -114,6 +130,8 @@ mod tag {
     pub(super) const IDLE: u8 = 44;
     pub(super) const IDLE_UNTIL: u8 = 45;
     pub(super) const IDLE_STILL: u8 = 46;
+    pub(super) const STORE: u8 = 47;
+    pub(super) const DISCARD: u8 = 48;
 }
 
 /// What both sides remember from one record to the next.
@@ -146,6 +164,9 @@ impl Codec {
             Call::Lost(..) => tag::LOST,
             Call::Timeout => tag::TIMEOUT,
             Call::Shutdown => tag::SHUTDOWN,
+            Call::Recovered(..) => tag::RECOVERED,
+            Call::RecoveryDone(..) => tag::RECOVERY_DONE,
+            Call::Stored(..) => tag::STORED,
         });
         put(out, now.as_micros().wrapping_sub(self.now.as_micros()));
         self.now = now;
@@ -184,6 +205,15 @@ impl Codec {
                     Loss::Broken => 1,
                 });
             }
+            Call::Recovered(volume, number, bytes) | Call::Stored(volume, number, bytes) => {
+                out.push(volume.0);
+                put(out, number);
+                out.extend_from_slice(bytes);
+            }
+            Call::RecoveryDone(volume, next) => {
+                out.push(volume.0);
+                put(out, next);
+            }
         }
     }
 
@@ -213,6 +243,11 @@ impl Codec {
             Output::Close(conn) => with_conn(tag::CLOSE, conn),
             Output::Shut(door) => out.extend_from_slice(&[tag::SHUT, door.0]),
             Output::Open(door) => out.extend_from_slice(&[tag::OPEN, door.0]),
+            Output::Store(volume) => out.extend_from_slice(&[tag::STORE, volume.0]),
+            Output::Discard(volume, through) => {
+                out.extend_from_slice(&[tag::DISCARD, volume.0]);
+                put(out, through);
+            }
             Output::Notice(level, text) => {
                 out.push(tag::NOTICE);
                 out.push(match level {
@@ -294,6 +329,18 @@ impl Codec {
             }
             tag::TIMEOUT => Record::Call(now, Call::Timeout),
             tag::SHUTDOWN => Record::Call(now, Call::Shutdown),
+            tag::RECOVERED => {
+                let (volume, number) = (VolumeId(fields.byte()?), fields.varint()?);
+                return Ok(Record::Call(now, Call::Recovered(volume, number, fields.0)));
+            }
+            tag::RECOVERY_DONE => {
+                let (volume, next) = (VolumeId(fields.byte()?), fields.varint()?);
+                Record::Call(now, Call::RecoveryDone(volume, next))
+            }
+            tag::STORED => {
+                let (volume, count) = (VolumeId(fields.byte()?), fields.varint()?);
+                return Ok(Record::Call(now, Call::Stored(volume, count, fields.0)));
+            }
             tag::IDLE_UNTIL => {
                 let moment = |after: u64| Time::from_micros(now.as_micros().wrapping_add(after));
                 let at = moment(fields.varint()?);
@@ -391,6 +438,8 @@ impl<'a> Fields<'a> {
             tag::CLOSE => Output::Close(self.conn()?),
             tag::SHUT => Output::Shut(Door(self.byte()?)),
             tag::OPEN => Output::Open(Door(self.byte()?)),
+            tag::STORE => Output::Store(VolumeId(self.byte()?)),
+            tag::DISCARD => Output::Discard(VolumeId(self.byte()?), self.varint()?),
             tag::NOTICE => Output::Notice(*self.one_of(LEVELS)?, self.text()?),
             tag::HALT => Output::Halt(*self.one_of(HALTS)?),
             _ => return Err("the tag is unknown"),
@@ -418,6 +467,19 @@ impl Varint {
     }
 }
 
+/// The first `count` records that are unsaved in `volume`, or all if there are fewer, each behind
+/// its length.
+pub(crate) fn unsaved<M: Machine + ?Sized>(machine: &M, volume: VolumeId, count: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let records = (0..count).map_while(|skip| machine.unsaved(volume, skip));
+    for record in records {
+        put(&mut out, record.len() as u64);
+        out.extend_from_slice(record);
+    }
+    out
+}
+
 /// Appends a varint.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -437,8 +499,13 @@ fn put_conn(out: &mut Vec<u8>, conn: Conn) {
 pub(crate) struct Sum(u32);
 
 impl Sum {
-    pub(crate) const fn new() -> Self {
-        Self(0x811c_9dc5)
+    /// That of a file of this version. From 3 on the version is part of what is summed up.
+    pub(crate) fn new(version: u8) -> Self {
+        let mut sum = Self(0x811c_9dc5);
+        if version > 2 {
+            sum.after(&[version]);
+        }
+        sum
     }
 
     /// Takes in `bytes`, and gives the two bytes to write after them.
@@ -481,6 +548,16 @@ impl fmt::Display for Call<'_> {
             Self::Lost(conn, Loss::Broken) => write!(f, "lost {conn}: broken"),
             Self::Timeout => f.write_str("timeout"),
             Self::Shutdown => f.write_str("shutdown"),
+            Self::Recovered(volume, number, bytes) => {
+                let bytes = Shown(bytes);
+                write!(f, "recovered record {number} of volume {volume}: {bytes}")
+            }
+            Self::RecoveryDone(volume, next) => {
+                write!(f, "recovered volume {volume}: record {next} is next")
+            }
+            Self::Stored(volume, count, records) => {
+                write!(f, "stored {count} in volume {volume}: {}", Shown(records))
+            }
         }
     }
 }
@@ -498,6 +575,10 @@ impl fmt::Display for Output<'_> {
             Self::Close(conn) => write!(f, "close {conn}"),
             Self::Shut(door) => write!(f, "shut door {}", door.0),
             Self::Open(door) => write!(f, "open door {}", door.0),
+            Self::Store(volume) => write!(f, "store volume {volume}"),
+            Self::Discard(volume, through) => {
+                write!(f, "discard volume {volume} through record {through}")
+            }
             Self::Notice(level, text) => write!(f, "notice {level:?} {text:?}"),
             Self::Halt(halt) => write!(f, "halt {halt:?}"),
             Self::Idle(None) => f.write_str("nothing, no timeout"),

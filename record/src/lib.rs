@@ -5,7 +5,7 @@
 //! and names the first output that differs. [`Records`] reads such a file without a machine.
 //! Nothing here knows what the machine is for.
 //!
-//! # The format, version 2
+//! # The format, version 3
 //!
 //! Integers are *varints*: seven bits a byte, least significant first, the top bit set on all but
 //! the last byte; at most ten bytes. Everything else is bytes.
@@ -13,13 +13,13 @@
 //! ```text
 //! file    = magic version header record*
 //! magic   = "chatrec\n"                      8 bytes
-//! version = 0x02
+//! version = 0x03                           0x02 can be read too: the same without storage
 //! header  = length bytes sum                 the caller's: enough to build the machine again
 //! record  = length body sum                  length of body, at most 16 MiB
 //! sum     = 2 bytes, little endian
 //! ```
 //!
-//! `sum` is a 32-bit FNV-1a over all header bytes and bodies so far, its halves folded together
+//! `sum` is a 32-bit FNV-1a over the version (not so in version 2), all header bytes and bodies so far, its halves folded together
 //! with exclusive or: a record that was changed, lost or moved shows at the next sum. A file that
 //! ends within a record, or whose very last record has a wrong sum, was torn there by the end of
 //! the recorder: the piece is ignored, and the [`Report`] says so.
@@ -40,6 +40,9 @@
 //! | 8 | lost | time, conn, 0 finished or 1 broken |
 //! | 9 | timeout | time |
 //! | 10 | shutdown | time |
+//! | 11 | recovered | time, volume, number, rest: the record |
+//! | 12 | recovery done | time, volume, next number |
+//! | 13 | stored | time, volume, count, rest: the first `count` unsaved records, each behind its length (an output) |
 //!
 //! | tag | output | fields |
 //! | --- | --- | --- |
@@ -54,12 +57,15 @@
 //! | 44 | poll: nothing more, and no timeout | |
 //! | 45 | poll: nothing more, with a timeout | microseconds from the last call, judges, rest: why |
 //! | 46 | poll: nothing more, the same timeout as before | |
+//! | 47 | poll: store | volume |
+//! | 48 | poll: discard | volume, number |
 //!
 //! `judges` is 0 for never, else one more than the microseconds from the last call, both modulo
-//! 2^64. After `accepted` comes 32 or 33; after another call comes 34 if it was misuse.
+//! 2^64. After `accepted` comes 32 or 33; after another call comes 34 if it was misuse. `volume`
+//! is one byte.
 //!
-//! A file written by version 2 stays readable for as long as the version says 2; any change to
-//! the above is a new version, and another version is refused by name.
+//! Files of versions 2 and 3 stay readable; any change to the above is a new version, and a
+//! version that can't be read is refused by name.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +79,7 @@ mod replay;
 
 pub use difference::Difference;
 pub use file::{create, record};
-pub use format::{Call, Due, HEADER_MAX, Output, RECORD_MAX, Record, VERSION};
+pub use format::{Call, Due, HEADER_MAX, OLDEST, Output, RECORD_MAX, Record, VERSION};
 pub use reader::FormatError;
 pub use recorder::{Recorder, Rescue};
 pub use records::Records;

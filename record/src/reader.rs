@@ -1,6 +1,6 @@
 //! A recording's bytes, cut into its header and the bodies of its records.
 
-use crate::format::{HEADER_MAX, MAGIC, RECORD_MAX, Sum, VERSION, Varint};
+use crate::format::{HEADER_MAX, MAGIC, OLDEST, RECORD_MAX, Sum, VERSION, Varint};
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
@@ -30,7 +30,7 @@ impl fmt::Display for FormatError {
             Self::NotARecording => f.write_str("this is no recording"),
             Self::Version(version) => write!(
                 f,
-                "this recording is of version {version} of the format, only {VERSION} can be read"
+                "this recording is of version {version} of the format, only {OLDEST} to {VERSION} can be read"
             ),
             Self::Header(why) => write!(f, "the recording's header makes no machine: {why}"),
             Self::Damaged { offset, what } => {
@@ -83,7 +83,7 @@ impl<R: Read> Reader<R> {
     pub(crate) fn open(input: R, header: &mut Vec<u8>) -> Result<Self, FormatError> {
         let mut reader = Self {
             input: BufReader::new(input),
-            sum: Sum::new(),
+            sum: Sum::new(VERSION),
             offset: 0,
             begin: 0,
         };
@@ -94,9 +94,10 @@ impl<R: Read> Reader<R> {
         if opening[..MAGIC.len()] != MAGIC[..] {
             return Err(FormatError::NotARecording);
         }
-        if opening[MAGIC.len()] != VERSION {
+        if !(OLDEST..=VERSION).contains(&opening[MAGIC.len()]) {
             return Err(FormatError::Version(opening[MAGIC.len()]));
         }
+        reader.sum = Sum::new(opening[MAGIC.len()]);
         reader.begin = reader.offset;
         match reader.piece(header, HEADER_MAX)? {
             Piece::Whole => Ok(reader),

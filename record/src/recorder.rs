@@ -1,12 +1,12 @@
 //! The machine around a machine that writes down what passes.
 
 use crate::format::{
-    Call, Codec, Due, HEADER_MAX, MAGIC, Output, RECORD_MAX, Record, Sum, VERSION, put,
+    Call, Codec, Due, HEADER_MAX, MAGIC, Output, RECORD_MAX, Record, Sum, VERSION, put, unsaved,
 };
 use chatroom_machine::Time;
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Notice, Refused, Remote, Timeout,
-    gather,
+    Volume, VolumeId, gather,
 };
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -60,7 +60,7 @@ impl<M: Machine, W: Write> Recorder<M, W> {
                 format!("the header of a recording has at most {HEADER_MAX} bytes"),
             ));
         }
-        let mut sum = Sum::new();
+        let mut sum = Sum::new(VERSION);
         let mut opening = MAGIC.to_vec();
         opening.push(VERSION);
         put(&mut opening, header.len() as u64);
@@ -122,6 +122,20 @@ impl<W: Write> Rescue<W> {
 impl<M: Machine, W: Write> Machine for Recorder<M, W> {
     type Notice = M::Notice;
 
+    fn volumes(&self) -> &'static [Volume] {
+        self.machine.volumes()
+    }
+
+    fn handle_recovered(&mut self, now: Time, volume: VolumeId, number: u64, record: &[u8]) {
+        self.call(now, Call::Recovered(volume, number, record));
+        self.machine.handle_recovered(now, volume, number, record);
+    }
+
+    fn handle_recovery_done(&mut self, now: Time, volume: VolumeId, next: u64) {
+        self.call(now, Call::RecoveryDone(volume, next));
+        self.machine.handle_recovery_done(now, volume, next);
+    }
+
     fn handle_start(&mut self, now: Time) {
         self.call(now, Call::Start);
         self.machine.handle_start(now);
@@ -164,6 +178,13 @@ impl<M: Machine, W: Write> Machine for Recorder<M, W> {
         self.judged(result)
     }
 
+    fn handle_stored(&mut self, now: Time, volume: VolumeId, count: usize) -> Result<(), Misuse> {
+        let records = unsaved(&self.machine, volume, count as u64);
+        self.call(now, Call::Stored(volume, count as u64, &records));
+        let result = self.machine.handle_stored(now, volume, count);
+        self.judged(result)
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.call(now, Call::Timeout);
         self.machine.handle_timeout(now);
@@ -191,6 +212,10 @@ impl<M: Machine, W: Write> Machine for Recorder<M, W> {
 
     fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         self.machine.pending(conn, skip)
+    }
+
+    fn unsaved(&self, volume: VolumeId, skip: usize) -> Option<&[u8]> {
+        self.machine.unsaved(volume, skip)
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
@@ -260,6 +285,8 @@ pub(crate) fn output_of<'a, N: Notice>(action: &Action<N>, text: &'a mut String)
         Action::Close(conn) => Output::Close(*conn),
         Action::Shut(door) => Output::Shut(*door),
         Action::Open(door) => Output::Open(*door),
+        Action::Store(volume) => Output::Store(*volume),
+        Action::Discard { volume, through } => Output::Discard(*volume, *through),
         Action::Notice(notice) => {
             text.clear();
             // A notice that can't be displayed is recorded as far as it could.

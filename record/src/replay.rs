@@ -1,7 +1,7 @@
 //! A recording's calls, made to a fresh machine, and its outputs, compared with the recorded.
 
 use crate::difference::Difference;
-use crate::format::{Call, Output, Record};
+use crate::format::{Call, Output, Record, unsaved};
 use crate::reader::FormatError;
 use crate::recorder::{due_of, output_of};
 use crate::records::Records;
@@ -180,6 +180,25 @@ impl<M: Machine> Player<M> {
                 machine.handle_shutdown(now);
                 None
             }
+            Call::Recovered(volume, number, bytes) => {
+                machine.handle_recovered(now, volume, number, bytes);
+                None
+            }
+            Call::RecoveryDone(volume, next) => {
+                machine.handle_recovery_done(now, volume, next);
+                None
+            }
+            Call::Stored(volume, count, records) => {
+                self.report.outputs += 1;
+                let taken = unsaved(&self.machine, volume, count);
+                if *taken != *records {
+                    let recorded = Call::Stored(volume, count, records).to_string();
+                    let got = Call::Stored(volume, count, &taken).to_string();
+                    return Err(self.differs(&recorded, &got));
+                }
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                judged(self.machine.handle_stored(now, volume, count))
+            }
         };
         Ok(())
     }
@@ -214,6 +233,8 @@ impl<M: Machine> Player<M> {
                 | Output::Close(_)
                 | Output::Shut(_)
                 | Output::Open(_)
+                | Output::Store(_)
+                | Output::Discard(..)
                 | Output::Notice(..)
                 | Output::Halt(_)
                 | Output::Idle(_),

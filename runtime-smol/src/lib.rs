@@ -15,11 +15,13 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod commits;
 mod watch;
 
 use alarm::Alarm;
 use chatroom_driver::{Addresses, Error, Observer, Outcome, Reads, Shell, Stop};
 use chatroom_machine::Machine;
+use commits::Commits;
 use smol::LocalExecutor;
 use smol::future;
 use watch::{Found, LINGER, Watch};
@@ -28,8 +30,8 @@ use watch::{Found, LINGER, Watch};
 /// adds a thread of its own that waits.
 ///
 /// # Errors
-/// When a door can't be listened on or the system denies what a runtime needs. Nothing that
-/// happens on a connection is an error.
+/// When a door can't be listened on, the system denies what a runtime needs, or the machine's
+/// files can't be used or written to. Nothing that happens on a connection is an error.
 pub fn run<M: Machine, O: Observer<M>>(
     machine: M,
     addresses: Addresses,
@@ -48,26 +50,31 @@ async fn serve<M: Machine, O: Observer<M>>(
 ) -> Result<Outcome, Error> {
     let mut watch = Watch::new(shell, stop)?;
     let mut alarm = Alarm::new(shell.clock());
-    shell.start();
+    shell.start()?;
+    let mut commits = Commits::new(shell.take_files());
     watch.follow(shell);
     let (mut quick, mut lingers) = (false, false);
     loop {
         let found = watch.turn(shell, lingers)?;
+        commits.tell(shell).await?;
         shell.expire();
         watch.follow(shell);
         if shell.outcome().is_some() {
             // Whoever comes now is turned away rather than left waiting.
             drop(watch);
+            commits.end().await;
             return Ok(shell.farewell());
         }
+        commits.begin(shell);
         let now = shell.clock().now();
         let has_time = shell.deadline().since(now) > LINGER;
-        lingers = found == Found::Little && (quick || lingers) && has_time;
+        let calm = has_time && !commits.is_busy();
+        lingers = found == Found::Little && (quick || lingers) && calm;
         if found == Found::Much {
             future::yield_now().await;
         } else if !lingers {
             alarm.set(shell.deadline());
-            watch.wait(&mut alarm).await?;
+            watch.wait(&mut alarm, &mut commits).await?;
             quick = shell.clock().now().since(now) < LINGER;
         }
     }

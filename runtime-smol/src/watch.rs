@@ -1,6 +1,7 @@
 //! The epoll instance over all sockets of a machine.
 
 use crate::alarm::Alarm;
+use crate::commits::Commits;
 use async_io::Async;
 use chatroom_driver::{Change, Error, Observer, Progress, Shell, Stop};
 use chatroom_machine::Span;
@@ -119,14 +120,15 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Waits until some socket is ready or `alarm` rings. May return too early.
-    pub(crate) async fn wait(&self, alarm: &mut Alarm) -> Result<(), Error> {
+    /// Waits until some socket is ready, `alarm` rings or a commit ends. May return too early.
+    pub(crate) async fn wait(&self, alarm: &mut Alarm, commits: &mut Commits) -> Result<(), Error> {
         let mut readable = pin!(self.epoll.readable());
         let mut asked = false;
         let waited = future::poll_fn(|cx| {
             // Whatever woke the task, a turn finds out. Asking again would have async-io wait
             // once more: it does not trust news from a wait that was under way when we asked.
-            if std::mem::replace(&mut asked, true) || alarm.rings(cx) {
+            let again = std::mem::replace(&mut asked, true);
+            if again || alarm.rings(cx) || commits.has_ended(cx) {
                 return Poll::Ready(Ok(()));
             }
             readable.as_mut().poll(cx)
@@ -189,6 +191,8 @@ impl<'a> Watch<'a> {
                     Change::Closed(conn) => self.forget(conn),
                     Change::Shut(door) => self.set_open(door, false),
                     Change::Reopened(door) => self.set_open(door, true),
+                    // The loop looks for that after each turn.
+                    Change::Store => {}
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The threads and the lock between them.
 
 use crate::waiting::{Event, Waiting, until_readable};
-use chatroom_driver::{Change, Error, Observer, Outcome, Progress, Shell, Stop};
+use chatroom_driver::{Change, Error, Files, Observer, Outcome, Progress, Shell, Stop};
 use chatroom_machine::{Conn, Machine};
 use chatroom_machine::{Span, Time};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -21,6 +21,8 @@ const NEVER: Time = Time::from_micros(u64::MAX);
 pub(crate) struct House<M, O> {
     state: Mutex<State<M, O>>,
     waiting: Waiting,
+    /// Where the thread that stores sleeps while there is nothing to store.
+    stores: Condvar,
 }
 
 struct State<M, O> {
@@ -29,8 +31,10 @@ struct State<M, O> {
     watched: Vec<Option<Watched>>,
     /// What the timer is set to.
     armed: Time,
-    /// What a reader met that ends the run.
+    /// What another thread met that ends the run.
     failure: Option<Error>,
+    /// The run is over: nothing is stored any more.
+    over: bool,
 }
 
 /// What the keeper knows of a connection.
@@ -86,8 +90,13 @@ where
             watched: Vec::new(),
             armed: NEVER,
             failure: None,
+            over: false,
         });
-        Ok(Self { state, waiting })
+        Ok(Self {
+            state,
+            waiting,
+            stores: Condvar::new(),
+        })
     }
 
     /// The caller's thread.
@@ -96,7 +105,13 @@ where
         scope: &'scope Scope<'scope, '_>,
     ) -> Result<Outcome, Error> {
         let mut state = self.state.lock();
-        state.shell.start();
+        state.shell.start()?;
+        if let Some(files) = state.shell.take_files() {
+            std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || self.store(files))
+                .map_err(Error::system("start the thread that stores"))?;
+        }
         let mut events = Vec::new();
         let end = loop {
             self.settle(&mut state);
@@ -123,9 +138,33 @@ where
             }
             state.shell.expire();
         };
+        state.over = true;
+        self.stores.notify_one();
         let outcome = state.shell.farewell();
         self.settle(&mut state);
         end.map(|()| outcome)
+    }
+
+    /// The thread that stores: all that is unsaved goes into one commit, and what becomes unsaved
+    /// meanwhile into the next. It reports and goes on with what follows from that by itself.
+    fn store(&self, mut files: Files) {
+        let mut state = self.state.lock();
+        while !state.over {
+            let Some(batch) = state.shell.take_batch() else {
+                self.stores.wait(&mut state);
+                continue;
+            };
+            let committed = MutexGuard::unlocked(&mut state, || files.commit(&batch));
+            match committed {
+                Ok(()) => state.shell.stored(batch),
+                Err(failure) => {
+                    state.failure = Some(failure);
+                    self.settle(&mut state);
+                    return;
+                }
+            }
+            self.settle(&mut state);
+        }
     }
 
     /// What the keeper does for one connection.
@@ -242,6 +281,9 @@ where
                 {
                     gate.notify_one();
                 }
+            }
+            Change::Store => {
+                self.stores.notify_one();
             }
             Change::Shut(door) | Change::Reopened(door) => {
                 let open = matches!(change, Change::Reopened(_));

@@ -23,11 +23,12 @@ use house::House;
 
 /// Runs `machine` until it comes to its end, by itself or because of `stop`.
 ///
-/// Takes one thread for each connection that has spoken, besides the caller's.
+/// Takes one thread for each connection that has spoken, besides the caller's, and one that stores
+/// if the machine has volumes.
 ///
 /// # Errors
 /// [`Error::Bind`] if a door's address is taken, [`Error::System`] if the system denies a timer or
-/// the like.
+/// the like, and what [`Error`] says of the machine's files.
 pub fn run<M, O>(
     machine: M,
     addresses: Addresses,

@@ -89,6 +89,7 @@ fn a_thread_is_for_who_speaks_and_who_gets_none_is_served_all_the_same() {
     let addresses = Addresses {
         doors: doors.to_vec(),
         places: Vec::new(),
+        state: None,
     };
     let (tell, told) = channel();
     let (stopper, stop) = Stop::new().unwrap();

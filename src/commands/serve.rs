@@ -320,6 +320,7 @@ impl Serve {
         Ok(Addresses {
             doors: doors.to_vec(),
             places,
+            state: None,
         })
     }
 
@@ -345,6 +346,9 @@ impl Serve {
                 "is that an address of this machine, and a descriptor left (ulimit -n)?",
             ),
             Error::System { .. } => Failure::denied(error, LIMITS),
+            Error::NoState => Failure::usage(error, "give it one"),
+            Error::Locked { .. } => Failure::denied(error, "end that server, or take another directory"),
+            Error::Storage { .. } => Failure::denied(error, "the server ends rather than go on with records that may be lost"),
         }
     }
 }

@@ -210,12 +210,21 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 Action::Close(conn) => self.close(now, conn),
                 Action::Shut(door) => self.set_open(door, false),
                 Action::Open(door) => self.set_open(door, true),
+                Action::Store(volume) => {
+                    let known = self.intake.store(volume);
+                    debug_assert!(known, "the machine has no volume {volume}");
+                }
+                Action::Discard { volume, through } => {
+                    let known = self.intake.discard(volume, through);
+                    debug_assert!(known, "record {through} of volume {volume} is not stored");
+                }
                 Action::Notice(notice) => self.observer.notice(now, &notice),
                 Action::Halt(Halt::Crash) => self.outcome = Some(Outcome::Crash),
                 Action::Halt(Halt::Done) => self.outcome = Some(Outcome::Done),
                 Action::Halt(Halt::Unfinished) => self.outcome = Some(Outcome::Unfinished),
             }
         }
+        self.tell_store();
         if now >= self.look_at {
             self.look_at = now + LOOK;
             self.observer.look(now, &self.machine);

@@ -115,6 +115,7 @@ fn addresses(host: Ipv4Addr) -> Addresses {
     Addresses {
         doors: vec![door(host, 0), door(host, 1)],
         places: vec![door(host, 2)],
+        state: None,
     }
 }
 
