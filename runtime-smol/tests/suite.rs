@@ -22,3 +22,4 @@ impl Runtime for Smol {
 }
 
 chatroom_driver::suite!(Smol);
+chatroom_driver::storage_suite!(Smol);

@@ -22,3 +22,4 @@ impl Runtime for Threads {
 }
 
 chatroom_driver::suite!(Threads);
+chatroom_driver::storage_suite!(Threads);

@@ -160,7 +160,7 @@ impl Notice for Told {
 }
 
 /// The machine. A client sends `add ID AMOUNT` and reads `added ID` once that is stored; `get`
-/// answers `total SUM of COUNT`, of what is stored. A line that is neither closes its connection.
+/// answers `total SUM of COUNT`, `ids` the numbers of all additions, of what is stored. A line that is neither closes its connection.
 #[derive(Clone, Debug, Hash)]
 pub struct Counter {
     plan: Plan,
@@ -276,6 +276,15 @@ impl Counter {
                 let (total, count) = (self.sum.total, self.sum.count);
                 let text = format!("total {total} of {count}\n");
                 self.reply(conn, text.as_bytes());
+                true
+            }
+            Some("ids") => {
+                let mut text = Vec::from(*b"ids");
+                for id in &self.sum.ids {
+                    text.extend_from_slice(format!(" {id}").as_bytes());
+                }
+                text.push(b'\n');
+                self.reply(conn, &text);
                 true
             }
             Some("add") => {

@@ -3,10 +3,12 @@
 
 mod arrivals;
 mod ends;
+mod storage;
 mod toy;
 
 pub use arrivals::*;
 pub use ends::*;
+pub use storage::*;
 pub use toy::{Counts, ECHO, FLOOD, Plan, Told, Toy};
 
 use crate::{Addresses, Error, Observer, Outcome, Stop, Stopper};
