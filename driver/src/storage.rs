@@ -151,7 +151,12 @@ impl Directory {
         })
     }
 
-    fn tried<T>(&self, doing: &'static str, name: &str, done: io::Result<T>) -> Result<T, DiskError> {
+    fn tried<T>(
+        &self,
+        doing: &'static str,
+        name: &str,
+        done: io::Result<T>,
+    ) -> Result<T, DiskError> {
         done.map_err(|cause| DiskError {
             doing,
             path: self.path.join(name),
@@ -204,10 +209,6 @@ impl Disk for Directory {
 
     fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         self.with("write to", name, |file| file.write_all_at(bytes, offset))
-    }
-
-    fn truncate(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
-        self.with("cut off", name, |file| file.set_len(length))
     }
 
     fn sync(&mut self, name: &str) -> Result<(), DiskError> {

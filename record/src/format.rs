@@ -1,7 +1,9 @@
 //! One record to bytes and back. The table of tags is on the crate's front page.
 
 use chatroom_machine::Time;
-use chatroom_machine::{Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Place, Remote, VolumeId};
+use chatroom_machine::{
+    Conn, Dialled, Door, Halt, Level, Loss, Machine, Misuse, Place, Remote, VolumeId,
+};
 use std::fmt;
 
 /// The version of the format that is written.

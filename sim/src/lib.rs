@@ -147,6 +147,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod disk;
 pub mod engine;
 pub mod failure;
 pub mod generate;

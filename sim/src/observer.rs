@@ -3,7 +3,8 @@
 use crate::names::{Client, Host, Peer, Who};
 use crate::plan::{Change, Fate};
 use chatroom_machine::Time;
-use chatroom_machine::{Conn, Door, Loss, Machine, Place};
+use chatroom_machine::{Conn, Door, Loss, Machine, Place, VolumeId};
+use std::fmt;
 
 /// Sees everything that happens in a run, in order, and may end it.
 ///
@@ -254,8 +255,101 @@ pub enum Fact<'a, N> {
         /// The connection's number.
         link: u64,
     },
+    /// Something happens between a machine and its disk.
+    Disk {
+        /// Whose.
+        who: Who,
+        /// What.
+        event: DiskEvent<'a>,
+    },
     /// The run is over: the plan's end was reached.
     Over,
+}
+
+/// Something between a machine and its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskEvent<'a> {
+    /// The machine is told of a record that was found.
+    Recovered {
+        /// The volume.
+        volume: VolumeId,
+        /// The record's number.
+        number: u64,
+        /// The record.
+        bytes: &'a [u8],
+    },
+    /// The machine is told that a volume holds no more.
+    RecoveryDone {
+        /// The volume.
+        volume: VolumeId,
+        /// The number of the next record.
+        next: u64,
+    },
+    /// Records are on their way to the disk.
+    Storing {
+        /// The volume.
+        volume: VolumeId,
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: usize,
+    },
+    /// The machine is told that records are durable.
+    Stored {
+        /// The volume.
+        volume: VolumeId,
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: usize,
+    },
+    /// The disk failed, or what is on it can't be used: the driver ends the life.
+    Failed {
+        /// What the driver says of it.
+        error: &'a str,
+    },
+}
+
+impl DiskEvent<'_> {
+    /// A word for it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Recovered { .. } | Self::RecoveryDone { .. } => "recovered",
+            Self::Storing { .. } => "storing",
+            Self::Stored { .. } => "stored",
+            Self::Failed { .. } => "disk-failed",
+        }
+    }
+}
+
+impl fmt::Display for DiskEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recovered {
+                volume,
+                number,
+                bytes,
+            } => {
+                let bytes = bytes.escape_ascii();
+                write!(f, "volume {volume} record {number} {bytes}")
+            }
+            Self::RecoveryDone { volume, next } => {
+                write!(f, "volume {volume} up to record {next}")
+            }
+            Self::Storing {
+                volume,
+                first,
+                count,
+            }
+            | Self::Stored {
+                volume,
+                first,
+                count,
+            } => write!(f, "volume {volume} from record {first} on: {count}"),
+            Self::Failed { error } => f.write_str(error),
+        }
+    }
 }
 
 /// How a life ended.
@@ -267,6 +361,8 @@ pub enum Ending {
     Crashed,
     /// The machine came to an end in good order.
     Done,
+    /// Its disk failed, or what was found on it can't be used: the driver ended it.
+    Failed,
 }
 
 /// What was behind a lost connection.

@@ -224,7 +224,8 @@ fn without_host(plan: &mut Plan, gone: Host) {
             | Change::Stop(each)
             | Change::Jump(each, _)
             | Change::Drift(each, _)
-            | Change::Starve(each, _) => host(each),
+            | Change::Starve(each, _)
+            | Change::Disk(each, _) => host(each),
             Change::Cut(each)
             | Change::Mend(each)
             | Change::Clog(each)

@@ -212,6 +212,7 @@ impl Recorder {
                 ..Draft::of_plan("change", change.to_string())
             },
             Fact::Over => Draft::of_plan("over", "the end of the plan".to_owned()),
+            Fact::Disk { who, event } => Draft::of(*who, event.kind(), event.to_string()),
             Fact::Started { who } => Draft::of(*who, "started", format!("life {}", who.life)),
             Fact::Ended { who, how } => {
                 self.ended.insert(*who, index);
@@ -221,6 +222,7 @@ impl Recorder {
                     }
                     crate::observer::Ending::Crashed => ("crashed", "crashed".to_owned()),
                     crate::observer::Ending::Done => ("done", "ended in good order".to_owned()),
+                    crate::observer::Ending::Failed => ("failed", "ended by its disk".to_owned()),
                 };
                 Draft::of(*who, kind, text)
             }

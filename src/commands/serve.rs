@@ -347,8 +347,13 @@ impl Serve {
             ),
             Error::System { .. } => Failure::denied(error, LIMITS),
             Error::NoState => Failure::usage(error, "give it one"),
-            Error::Locked { .. } => Failure::denied(error, "end that server, or take another directory"),
-            Error::Storage { .. } => Failure::denied(error, "the server ends rather than go on with records that may be lost"),
+            Error::Locked { .. } => {
+                Failure::denied(error, "end that server, or take another directory")
+            }
+            Error::Storage { .. } => Failure::denied(
+                error,
+                "the server ends rather than go on with records that may be lost",
+            ),
         }
     }
 }

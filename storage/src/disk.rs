@@ -1,5 +1,6 @@
 //! What a store asks of whoever has the files.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -29,12 +30,6 @@ pub trait Disk {
     /// If not all could be written, as on a full disk.
     fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Self::Error>;
 
-    /// Cuts a file off.
-    ///
-    /// # Errors
-    /// If that can't be done.
-    fn truncate(&mut self, name: &str, length: u64) -> Result<(), Self::Error>;
-
     /// Makes all that was written to a file durable, though not its name.
     ///
     /// # Errors
@@ -59,4 +54,36 @@ pub trait Disk {
     /// # Errors
     /// If that failed.
     fn sync_names(&mut self) -> Result<(), Self::Error>;
+}
+
+impl<D: Disk + ?Sized> Disk for Box<D> {
+    type Error = D::Error;
+
+    fn list(&mut self) -> Result<Vec<String>, D::Error> {
+        (**self).list()
+    }
+
+    fn read(&mut self, name: &str) -> Result<Vec<u8>, D::Error> {
+        (**self).read(name)
+    }
+
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), D::Error> {
+        (**self).write(name, offset, bytes)
+    }
+
+    fn sync(&mut self, name: &str) -> Result<(), D::Error> {
+        (**self).sync(name)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), D::Error> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), D::Error> {
+        (**self).remove(name)
+    }
+
+    fn sync_names(&mut self) -> Result<(), D::Error> {
+        (**self).sync_names()
+    }
 }

@@ -36,7 +36,6 @@ pub enum Error<E> {
     },
 }
 
-
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -154,7 +154,10 @@ impl<'a> Scan<'a> {
     /// # Errors
     /// What is wrong with it.
     pub fn new(file: &'a [u8]) -> Result<Self, Damage> {
-        let written = file.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let written = file
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1);
         let begins = written.min(MAGIC.len());
         if file[..begins] != MAGIC[..begins] {
             return Err(Damage::NotAVolume);

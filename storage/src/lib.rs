@@ -8,7 +8,8 @@
 //! record in it, in 20 digits. Only the last one is written to, and only at its end; from
 //! [`SEGMENT`] bytes on the next batch begins a new one. Segments whose records were all discarded
 //! are removed. A snapshot `NAME` is one file, `NAME.snapshot`; a new one is written to
-//! `NAME.snapshot.new`, synced and renamed over it.
+//! `NAME.snapshot.new`, synced and renamed over it. A segment with a torn end is replaced in the
+//! same way.
 //!
 //! # The format, version 1
 //!
@@ -64,7 +65,6 @@ pub use batch::{Batch, Intake};
 pub use disk::Disk;
 pub use error::Error;
 pub use format::{
-    Damage, HEADER, Header, NAME_MAX, OVERHEAD, Record, Scan, VERSION, encode_header,
-    encode_record,
+    Damage, HEADER, Header, NAME_MAX, OVERHEAD, Record, Scan, VERSION, encode_header, encode_record,
 };
 pub use store::{Found, SEGMENT, Store, check_volumes};

@@ -13,6 +13,9 @@ use chatroom_machine::{Volume, VolumeId, VolumeKind};
 /// The bytes of a segment from which on the next batch begins another.
 pub const SEGMENT: u64 = 8 << 20;
 
+/// Behind the name of a file that is to replace another, until it does.
+const NEW: &str = ".new";
+
 /// What was found in a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
@@ -82,7 +85,7 @@ impl<D: Disk> Store<D> {
     /// What is told is durable. A process that was killed may have left records that were written
     /// and not synced; and after a sync that failed, a system may show bytes that are not on the
     /// disk and that no later sync would write. So the end of each log is written once more, and
-    /// synced.
+    /// synced; a torn end is cut off by a copy that takes the file's place.
     ///
     /// # Errors
     /// If the disk fails, or a file is not as it was written: see the front page for what is a
@@ -104,6 +107,9 @@ impl<D: Disk> Store<D> {
         };
         let mut names = store.disk.list().map_err(Error::Disk)?;
         names.sort_unstable();
+        for name in names.iter().filter(|name| name.ends_with(NEW)) {
+            store.disk.remove(name).map_err(Error::Disk)?;
+        }
         for (id, volume) in (0..=255).map(VolumeId).zip(volumes) {
             let log = match volume.kind {
                 VolumeKind::Log => store.open_log(id, volume, &names, tell)?,
@@ -194,14 +200,22 @@ impl<D: Disk> Store<D> {
                 log.open = true;
                 let sound = &bytes[..scan.sound()];
                 if scan.rest() > 0 {
-                    let truncated = self.disk.truncate(name, sound.len() as u64);
-                    truncated.map_err(Error::Disk)?;
+                    self.replace(name, sound)?;
+                } else {
+                    self.disk.write(name, 0, sound).map_err(Error::Disk)?;
+                    self.disk.sync(name).map_err(Error::Disk)?;
                 }
-                self.disk.write(name, 0, sound).map_err(Error::Disk)?;
-                self.disk.sync(name).map_err(Error::Disk)?;
             }
         }
         Ok(log)
+    }
+
+    /// Gives a file new bytes, atomically. Durable once the names are.
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error<D::Error>> {
+        let new = format!("{name}{NEW}");
+        self.disk.write(&new, 0, bytes).map_err(Error::Disk)?;
+        self.disk.sync(&new).map_err(Error::Disk)?;
+        self.disk.rename(&new, name).map_err(Error::Disk)
     }
 
     fn open_snapshot(
@@ -211,10 +225,7 @@ impl<D: Disk> Store<D> {
         names: &[String],
         tell: &mut dyn FnMut(Found<'_>),
     ) -> Result<u64, Error<D::Error>> {
-        let (name, new) = snapshot_names(volume);
-        if names.contains(&new) {
-            self.disk.remove(&new).map_err(Error::Disk)?;
-        }
+        let name = snapshot_name(volume);
         if !names.contains(&name) {
             return Ok(0);
         }
@@ -258,10 +269,8 @@ impl<D: Disk> Store<D> {
                     written.push(name);
                 }
                 VolumeKind::Snapshot => {
-                    let (name, new) = snapshot_names(&self.volumes[part.volume.index()]);
-                    self.disk.write(&new, 0, &part.bytes).map_err(Error::Disk)?;
-                    self.disk.sync(&new).map_err(Error::Disk)?;
-                    self.disk.rename(&new, &name).map_err(Error::Disk)?;
+                    let name = snapshot_name(&self.volumes[part.volume.index()]);
+                    self.replace(&name, &part.bytes)?;
                     names = true;
                 }
             }
@@ -288,7 +297,8 @@ impl<D: Disk> Store<D> {
         log.next = part.first + part.count as u64;
         if let Some(first) = log.segments.back()
             && log.open
-            && log.length < self.segment
+            // One that is still empty has the name that another would get.
+            && (log.length < self.segment || *first == part.first)
         {
             let name = segment_name(volume, *first);
             let offset = log.length;
@@ -335,11 +345,8 @@ fn segment_of(volume: &Volume, name: &str) -> Option<u64> {
     number.parse().ok().filter(|_| digits)
 }
 
-/// A snapshot's file, and the one in which the next content is written.
-fn snapshot_names(volume: &Volume) -> (String, String) {
-    let name = format!("{}.snapshot", volume.name);
-    let new = format!("{name}.new");
-    (name, new)
+fn snapshot_name(volume: &Volume) -> String {
+    format!("{}.snapshot", volume.name)
 }
 
 fn check_header<E>(

@@ -66,8 +66,6 @@ pub enum Flaw {
     Renumbers,
     /// It discards the first records that its snapshot does not cover, too.
     DiscardsTooMuch,
-    /// It discards as soon as it takes a snapshot, before that is stored.
-    DiscardsEarly,
     /// It forgets which records its snapshot covers, and adds those that are found once more.
     AddsTwice,
 }
@@ -347,9 +345,6 @@ impl Counter {
         }
         self.snapshot = Some((self.sum.encode(), self.sum.next));
         self.actions.push_back(Action::Store(TOTAL));
-        if self.plan.flaw == Flaw::DiscardsEarly {
-            self.discard(self.sum.next);
-        }
     }
 
     fn discard(&mut self, covered: u64) {
@@ -366,9 +361,8 @@ impl Counter {
             return;
         };
         let owes = |slot: &Slot| slot.sent < slot.owed.len();
-        let all = self.records.is_empty()
-            && self.snapshot.is_none()
-            && !self.slots.iter().any(owes);
+        let all =
+            self.records.is_empty() && self.snapshot.is_none() && !self.slots.iter().any(owes);
         let halt = match all {
             true => Halt::Done,
             false if now >= until => Halt::Unfinished,
@@ -436,7 +430,10 @@ impl Machine for Counter {
         }
         let slot = &mut self.slots[at];
         slot.open = true;
-        Ok(Conn::new(at.try_into().unwrap_or(u32::MAX), slot.generation))
+        Ok(Conn::new(
+            at.try_into().unwrap_or(u32::MAX),
+            slot.generation,
+        ))
     }
 
     fn handle_starved(&mut self, _: Time, door: Door) {

@@ -341,15 +341,25 @@ pub fn a_flipped_bit_is_named<R: Runtime>() {
     let whole = fs::read(&segment).unwrap();
     // In the header, in a record, in the length of the last.
     let last = whole.len() - 77;
-    for (at, offset) in [(20, 0), (200, 132), (last + 1, last), (whole.len() - 1, last)] {
+    for (at, offset) in [
+        (20, 0),
+        (200, 132),
+        (last + 1, last),
+        (whole.len() - 1, last),
+    ] {
         let mut damaged = whole.clone();
         damaged[at] ^= 4;
         fs::write(&segment, &damaged).unwrap();
-        let error = Serving::new::<R>(&state.0, Plan::default()).ends().unwrap_err();
+        let error = Serving::new::<R>(&state.0, Plan::default())
+            .ends()
+            .unwrap_err();
         let said = error.to_string();
         let name = segment.file_name().unwrap().to_str().unwrap();
         assert!(said.contains(name), "{said}");
-        assert!(said.contains(&format!("corrupt at byte {offset}:")), "{said}");
+        assert!(
+            said.contains(&format!("corrupt at byte {offset}:")),
+            "{said}"
+        );
         // It is left as it was, for whoever is to look into it.
         assert_eq!(fs::read(&segment).unwrap(), damaged);
     }
@@ -416,7 +426,9 @@ pub fn two_servers_on_one_directory_are_told_apart<R: Runtime>() {
     let state = Temporary::new();
     let server = Serving::new::<R>(&state.0, Plan::default());
     drop(Client::new(server.host, 0));
-    let error = Serving::new::<R>(&state.0, Plan::default()).ends().unwrap_err();
+    let error = Serving::new::<R>(&state.0, Plan::default())
+        .ends()
+        .unwrap_err();
     let expected = format!(
         "another server uses the directory {}: process {}",
         state.0.display(),
@@ -464,7 +476,11 @@ pub fn a_long_log_is_cut_into_files_and_discarded<R: Runtime>() {
     let left = segments(&state.0);
     assert!(most <= 3 && left.len() <= 2, "{most}, {left:?}");
     let first = chatroom_storage::testing::ADDS.0;
-    assert!(!left[0].to_string_lossy().ends_with(&format!("{first:020}.log")));
+    assert!(
+        !left[0]
+            .to_string_lossy()
+            .ends_with(&format!("{first:020}.log"))
+    );
 
     let server = Serving::new::<R>(&state.0, plan);
     let mut client = Client::new(server.host, 260_000);

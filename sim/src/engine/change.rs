@@ -70,6 +70,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 self.tear(*way, false);
                 Ok(())
             }
+            Change::Disk(host, fault) => self.disk_fault(*host, *fault),
             Change::Heal => self.heal(),
             Change::Open(client, door) => self.client_open(*client, *door),
             Change::Say(client, bytes) => self.client_say(*client, bytes),
@@ -184,6 +185,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         for host in 0..self.hosts.len() {
             let now = self.now;
             self.set_clock(host, |clock| clock.drift(now, 0));
+            self.heal_disk(host);
             self.starve(host, false)?;
             self.resume(host)?;
         }

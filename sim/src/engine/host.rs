@@ -2,7 +2,8 @@
 
 use super::clock::Clock;
 use super::queue::Kind;
-use super::{Birth, Engine, Flow, MAX_ACTIONS, MAX_SLOTS, World, client::ClientState};
+use super::{Birth, Engine, Flow, MAX_ACTIONS, MAX_SLOTS, World};
+use super::{client::ClientState, disk::DiskState};
 use crate::names::{Host, Peer, Who};
 use crate::net::link::State;
 use crate::observer::{Cause, Ending, Fact, Observer};
@@ -54,6 +55,8 @@ pub(super) struct HostState {
     actions: (u64, u32),
     /// How often it went on after a pause: the key of an order.
     resumes: u64,
+    /// Once a machine of it had volumes, or the plan did something to it.
+    pub(super) disk: Option<Box<DiskState>>,
 }
 
 impl HostState {
@@ -75,6 +78,7 @@ impl HostState {
             timers: 0,
             actions: (0, 0),
             resumes: 0,
+            disk: None,
         }
     }
 
@@ -188,6 +192,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             .see(self.now, &self.machines, &Fact::Started { who })?;
         self.doing = (who.host.0, "spawn");
         self.machines[host] = Some(self.world.spawn(&birth));
+        self.recover(host)?;
         if let Some((machine, now)) = self.call(host, "handle_start") {
             machine.handle_start(now);
         }
@@ -200,6 +205,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             return Ok(());
         }
         let who = self.who(host);
+        self.leave_disk(host, how);
         let state = &mut self.hosts[host];
         state.up = false;
         state.paused = false;
@@ -238,7 +244,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
             held.pipes[side].truncate(self.now, choice);
         }
         match how {
-            Ending::Killed(Fate::Fin) | Ending::Crashed | Ending::Done => {
+            Ending::Killed(Fate::Fin) | Ending::Crashed | Ending::Failed | Ending::Done => {
                 // A kernel resets what nobody accepted.
                 if queued {
                     self.send_reset(link, side);
@@ -326,6 +332,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                     self.hosts[host].door(door).shut = false;
                     self.look_at_door(host, door);
                 }
+                Action::Store(volume) => self.store(host, volume)?,
+                Action::Discard { volume, through } => self.discard(host, volume, through)?,
                 Action::Halt(halt) => {
                     return self.end(
                         host,
@@ -336,6 +344,9 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                     );
                 }
             }
+        }
+        if self.hosts[host].disk.is_some() {
+            self.commit(host)?;
         }
         self.rearm(host);
         Ok(())
@@ -496,6 +507,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         if !self.hosts[host].awake() {
             return Ok(());
         }
+        self.commit_resumes(host)?;
         if self.hosts[host].stop {
             self.stop(host)?;
         }

@@ -5,11 +5,13 @@ mod change;
 mod client;
 mod clock;
 mod dial;
+mod disk;
 mod host;
 mod queue;
 mod stream;
 mod watch;
 
+use crate::disk::{DiskError, SimDisk};
 use crate::names::Host;
 use crate::net::link::Link;
 use crate::net::way::WayState;
@@ -18,6 +20,7 @@ use crate::plan::{Change, Plan};
 use crate::random::Choice;
 use chatroom_machine::Time;
 use chatroom_machine::{Door, Machine, Place};
+use chatroom_storage::Disk;
 use host::HostState;
 use queue::{At, Kind, Queue};
 use std::any::Any;
@@ -36,6 +39,13 @@ pub trait World {
     fn route(&self, from: Host, to: Place) -> Option<(Host, Door)> {
         let _ = from;
         u16::try_from(to.0).ok().map(|host| (Host(host), Door(0)))
+    }
+
+    /// What stands between a host's disk and the store of a life: nothing, unless a test wants
+    /// something to be wrong there.
+    fn disk(&self, host: Host, disk: SimDisk) -> Box<dyn Disk<Error = DiskError>> {
+        let _ = host;
+        Box::new(disk)
     }
 }
 
@@ -75,7 +85,8 @@ pub struct Outcome<O> {
 /// names: `panic` (a machine or an observer panicked), `misuse` (a correct call was called a
 /// [`Misuse`](chatroom_machine::Misuse)), `timeout-not-ahead` (after a timeout and a drain
 /// the next timeout is due already), `livelock` (more than four million actions without time
-/// moving), `bad-handle` (an action or an accepted connection names a handle that can't be),
+/// moving), `bad-handle` (an action or an accepted connection names a handle, a volume or a record
+/// that can't be),
 /// `accepts-on` (a listener stays open after an accept failed for want of a resource, so that a
 /// driver which waits for readiness would spin).
 pub struct Engine<'a, W: World, O> {
@@ -336,6 +347,7 @@ impl<'a, W: World, O: Observer<W::Machine>> Engine<'a, W, O> {
                 None => Ok(()),
             },
             Kind::Accept { host, door } => self.accept(host, Door(door)),
+            Kind::Commit { host, stamp } => self.commit_ends(host, stamp),
         }
     }
 

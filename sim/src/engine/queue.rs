@@ -26,6 +26,12 @@ pub(super) enum Kind {
         /// Only the last one that was armed counts.
         stamp: u32,
     },
+    /// A host's commit ends.
+    Commit {
+        host: u16,
+        /// Only the last one that began counts.
+        stamp: u32,
+    },
     /// A host looks at the queue of a door.
     Accept { host: u16, door: u8 },
 }

@@ -192,6 +192,10 @@ impl Digest {
                 self.head(19, Self::peer(&Peer::Client(*client)), *link);
             }
             Fact::Over => self.head(20, 0, NO_LINK),
+            Fact::Disk { who, event } => {
+                self.head(21, Self::who(*who), NO_LINK);
+                self.text(format_args!("{event}"));
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The bounds of a plan, and what is said of one that breaks them.
 
-use super::{Change, Plan, Way};
+use super::{Change, DiskFault, Plan, Way};
 use crate::names::Host;
 use std::fmt;
 
@@ -153,6 +153,9 @@ impl Plan {
             {
                 too("the span")
             }
+            Change::Disk(_, DiskFault::Slow(span)) if span.as_micros() > MAX_MOMENT => {
+                too("the span")
+            }
             Change::Damage(_, permille) if *permille > 1000 => too("the share"),
             Change::Buffer(_, bytes) if *bytes > MAX_BUFFER => too("the buffer"),
             Change::Drift(_, ppm) if ppm.unsigned_abs() > MAX_DRIFT => too("the drift"),
@@ -175,6 +178,7 @@ impl Plan {
             | Change::HalfOpen(_)
             | Change::Damage(..)
             | Change::Buffer(..)
+            | Change::Disk(..)
             | Change::Heal
             | Change::Open(..)
             | Change::Say(..)

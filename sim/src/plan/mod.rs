@@ -1,9 +1,11 @@
 //! A plan: everything that one run of the simulator does, as plain data. It can be printed, saved,
 //! read back, edited by hand and shrunk.
 
+mod disk;
 mod limits;
 mod text;
 
+pub use disk::{DiskFault, DiskTrouble, disk_trouble};
 pub use limits::{
     MAX_EVENTS, MAX_HOSTS, MAX_MOMENT, MAX_NOTE, MAX_NOTES, MAX_SAY, MAX_TEXT, PlanError, fault,
 };
@@ -131,7 +133,10 @@ pub enum Change {
     /// Connections that go this way hold only so many bytes from now on; zero stands for the
     /// default. What is already under way is not lost.
     Buffer(Way, u32),
-    /// Every fault of the network ends, and paused hosts go on; clocks run true.
+    /// Something happens to a host's disk.
+    Disk(Host, DiskFault),
+    /// Every fault of the network ends, and paused hosts go on; clocks run true, disks are quick
+    /// and have room.
     Heal,
     /// A client connects to a door of its host. One that is connected leaves first.
     Open(Client, Door),
@@ -251,6 +256,7 @@ impl Change {
             | Self::HalfOpen(_)
             | Self::Damage(..)
             | Self::Buffer(..)
+            | Self::Disk(..)
             | Self::Heal => None,
         }
     }
@@ -266,7 +272,8 @@ impl Change {
             | Self::Stop(host)
             | Self::Jump(host, _)
             | Self::Drift(host, _)
-            | Self::Starve(host, _) => [Some(*host), None],
+            | Self::Starve(host, _)
+            | Self::Disk(host, _) => [Some(*host), None],
             Self::Cut(way)
             | Self::Mend(way)
             | Self::Clog(way)

@@ -105,6 +105,7 @@ impl fmt::Display for Change {
             Self::HalfOpen(way) => write!(f, "half-open {way}"),
             Self::Damage(way, permille) => write!(f, "damage {way} {permille}"),
             Self::Buffer(way, bytes) => write!(f, "buffer {way} {bytes}"),
+            Self::Disk(host, fault) => fault.write(*host, f),
             Self::Heal => f.write_str("heal"),
             Self::Open(client, door) => write!(f, "open {client} {}", door.0),
             Self::Say(client, bytes) => {
@@ -125,7 +126,7 @@ impl fmt::Display for Way {
     }
 }
 
-type Words<T> = &'static [(&'static str, T)];
+pub(super) type Words<T> = &'static [(&'static str, T)];
 const FATES: Words<Fate> = &[
     ("fin", Fate::Fin),
     ("rst", Fate::Rst),
@@ -136,9 +137,9 @@ const CONNECTS: Words<Connects> = &[
     ("refused", Connects::Refused),
     ("hang", Connects::Hang),
 ];
-const FLAGS: Words<bool> = &[("on", true), ("off", false)];
+pub(super) const FLAGS: Words<bool> = &[("on", true), ("off", false)];
 
-fn word_of<T: PartialEq>(words: Words<T>, value: &T) -> &'static str {
+pub(super) fn word_of<T: PartialEq>(words: Words<T>, value: &T) -> &'static str {
     words
         .iter()
         .find(|(_, each)| each == value)
@@ -276,7 +277,7 @@ impl Head {
 }
 
 /// A line that is being read.
-struct Line<'a> {
+pub(super) struct Line<'a> {
     number: usize,
     rest: &'a str,
 }
@@ -295,16 +296,16 @@ impl<'a> Line<'a> {
         Ok(word)
     }
 
-    fn number<T: FromStr>(&mut self, expected: &str) -> Result<T, PlanError> {
+    pub(super) fn number<T: FromStr>(&mut self, expected: &str) -> Result<T, PlanError> {
         let word = self.word(expected)?;
         word.parse().or_else(|_| self.wrong(expected, word))
     }
 
-    fn host(&mut self) -> Result<Host, PlanError> {
+    pub(super) fn host(&mut self) -> Result<Host, PlanError> {
         self.number("a host's number").map(Host)
     }
 
-    fn one_of<T: Copy>(&mut self, words: Words<T>) -> Result<T, PlanError> {
+    pub(super) fn one_of<T: Copy>(&mut self, words: Words<T>) -> Result<T, PlanError> {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
         let expected = names.join(" or ");
         let word = self.word(&expected)?;
@@ -379,6 +380,9 @@ impl<'a> Line<'a> {
 
     fn change(&mut self) -> Result<Change, PlanError> {
         let word = self.word("what happens")?;
+        if let Some(change) = self.disk_fault(word)? {
+            return Ok(change);
+        }
         Ok(match word {
             "start" => Change::Start(self.host()?),
             "kill" => Change::Kill(self.host()?, self.one_of(FATES)?),

@@ -2,7 +2,7 @@
 //! the records.
 
 use crate::names::Host;
-use crate::plan::{Change, Connects, Plan, Way};
+use crate::plan::{Change, Connects, DiskFault, Plan, Way};
 use crate::trace::{Lane, Record, Recorder};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -410,6 +410,17 @@ impl<'a> Bands<'a> {
                 self.at(index, "drift", Lane::Host(*host), label(*ppm != 0));
             }
             Change::Starve(host, on) => self.at(index, "starve", Lane::Host(*host), label(*on)),
+            Change::Disk(host, DiskFault::Slow(by)) => {
+                self.at(
+                    index,
+                    "slow-disk",
+                    Lane::Host(*host),
+                    label(by.as_micros() > 0),
+                );
+            }
+            Change::Disk(host, DiskFault::Full(on)) => {
+                self.at(index, "full-disk", Lane::Host(*host), label(*on));
+            }
             Change::Deaf(client, on) => self.at(index, "deaf", Lane::Client(*client), label(*on)),
             Change::Heal => {
                 let ended: BTreeMap<Fault, usize> = self
@@ -420,7 +431,8 @@ impl<'a> Bands<'a> {
                     self.close(Some(band), index);
                 }
             }
-            Change::Start(_)
+            Change::Disk(_, DiskFault::PowerCut | DiskFault::FailSync | DiskFault::Flip(_))
+            | Change::Start(_)
             | Change::Kill(..)
             | Change::Pause(_)
             | Change::Resume(_)

@@ -105,7 +105,7 @@ impl<M: Machine> Observer<M> for Transport {
             }
         };
         match fact {
-            Fact::Change { .. } | Fact::Over => {}
+            Fact::Change { .. } | Fact::Disk { .. } | Fact::Over => {}
             Fact::Started { who } => {
                 self.up.insert(who.host, (*who, true));
             }

@@ -26,6 +26,7 @@ pub fn unfinished_lines(plan: &Plan) -> Vec<String> {
                 found.extend(open.remove(client));
             }
             Change::Deaf(..)
+            | Change::Disk(..)
             | Change::Start(_)
             | Change::Kill(..)
             | Change::Pause(_)

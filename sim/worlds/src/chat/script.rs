@@ -116,6 +116,7 @@ impl Observer<ChatServer> for Listener {
             | Fact::Lost { .. }
             | Fact::Closed { .. }
             | Fact::ClientSaid { .. }
+            | Fact::Disk { .. }
             | Fact::Over => {}
         }
         Ok(())

@@ -476,6 +476,7 @@ impl<M: Explorable> State<M> {
                 }
                 // Nothing of what one reads is ever so much that it must wait.
                 Action::Pause(_) | Action::Resume(_) | Action::Shut(_) | Action::Open(_) => {}
+                Action::Store(_) | Action::Discard { .. } => {}
             }
         }
         judge::look(self, host, cause)?;

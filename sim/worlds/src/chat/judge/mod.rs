@@ -241,6 +241,7 @@ impl Judge {
             | Change::HalfOpen(_)
             | Change::Damage(..)
             | Change::Buffer(..)
+            | Change::Disk(..)
             | Change::Heal
             | Change::Open(..)
             | Change::Say(..)
@@ -405,7 +406,8 @@ impl<M: Chat> Observer<M> for Judge {
             | Fact::ClientOpened { .. }
             | Fact::ClientHeard { .. }
             | Fact::ClientLost { .. }
-            | Fact::ClientLeft { .. } => {}
+            | Fact::ClientLeft { .. }
+            | Fact::Disk { .. } => {}
             Fact::Over => return self.over(scene),
         }
         Ok(())

@@ -104,7 +104,9 @@ impl Trouble {
                     host.last = now;
                 }
             }
-            Change::Start(_)
+            // A chat stores nothing: a power cut is a death.
+            Change::Disk(..)
+            | Change::Start(_)
             | Change::Kill(..)
             | Change::Pause(_)
             | Change::Resume(_)
