@@ -17,6 +17,8 @@
 //!             // write, to stop reading, to close, to listen, to log, to end.
 //!             Action::Send(_) | Action::Pause(_) | Action::Resume(_) | Action::Close(_) => {}
 //!             Action::Shut(_) | Action::Open(_) | Action::Notice(_) | Action::Halt(_) => {}
+//!             // The chat keeps nothing across its incarnations.
+//!             Action::Store(_) | Action::Discard { .. } => {}
 //!         }
 //!     }
 //!     dial
