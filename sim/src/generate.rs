@@ -7,7 +7,7 @@ mod profile;
 pub use profile::{Families, Profile};
 
 use crate::names::{Client, Host};
-use crate::plan::{Change, Connects, Fate, Plan, Way};
+use crate::plan::{Change, Connects, DiskTrouble, Fate, Plan, Way, disk_trouble};
 use crate::random::Choice;
 use chatroom_machine::{Door, Span, Time};
 
@@ -30,6 +30,11 @@ pub trait Commands {
 
     /// Some valid lines, each with its newline: what client 0 says right before its server dies.
     fn burst(&self, number: u8, choice: Choice, count: u64) -> Vec<u8>;
+
+    /// Whether the machines have volumes, so that plans have faults of disks.
+    fn stores(&self) -> bool {
+        false
+    }
 
     /// What has a server end itself as if it were killed, if there is such a command.
     fn crash(&self) -> Option<&'static [u8]> {
@@ -109,6 +114,11 @@ pub fn generate<C: Commands>(
         maker.life(host);
         commands.talk(&mut maker, host);
         maker.end(host);
+        if commands.stores() {
+            let choice = choice.on("disks").at(host.0.into());
+            let trouble = DiskTrouble::of(profile, choice.on("families"));
+            disk_trouble(&mut maker.plan, host, trouble, choice);
+        }
     }
     maker.freeze();
     maker.ways();

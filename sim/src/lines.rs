@@ -109,6 +109,7 @@ impl<M: Machine, O: LineObserver<M>> Observer<M> for ByLine<O> {
             | Fact::Lost { .. }
             | Fact::Closed { .. }
             | Fact::ClientOpened { .. }
+            | Fact::Disk { .. }
             | Fact::Over => {}
         }
         Ok(())

@@ -230,6 +230,19 @@ impl Reading {
                 let text = "told to come to an end".to_owned();
                 self.push(What::Remark("shutdown", text));
             }
+            Call::Recovered(volume, number, bytes) => {
+                let bytes = bytes.escape_ascii();
+                self.remark(
+                    "recovered",
+                    format!("volume {volume} record {number} {bytes}"),
+                );
+            }
+            Call::RecoveryDone(volume, next) => {
+                self.remark("recovered", format!("volume {volume} up to record {next}"));
+            }
+            Call::Stored(volume, count, _) => {
+                self.remark("stored", format!("volume {volume}: {count} more"));
+            }
         }
         self.made = self.recording.events.len() - before;
         // A handle is dead after these, unless the call was a mistake.
@@ -300,7 +313,13 @@ impl Reading {
                 self.push(What::Dialling(index));
             }
             // What is sent comes as a call, once the transport took it.
-            Output::Send(_) => {}
+            Output::Send(_) | Output::Store(_) => {}
+            Output::Discard(volume, through) => {
+                self.remark(
+                    "discard",
+                    format!("volume {volume} through record {through}"),
+                );
+            }
             Output::Pause(conn) => self.remark("reading", conns("no more from", conn)),
             Output::Resume(conn) => self.remark("reading", conns("again from", conn)),
             Output::Close(conn) => {

@@ -2,6 +2,7 @@
 
 use super::text::{FLAGS, Line, word_of};
 use super::{Change, Fate, Plan, PlanError};
+use crate::generate::Profile;
 use crate::names::Host;
 use crate::random::Choice;
 use chatroom_machine::{Span, Time};
@@ -92,6 +93,42 @@ impl DiskTrouble {
         fail_sync: true,
         flips: true,
     };
+
+    /// None.
+    pub const NONE: Self = Self {
+        power_cuts: false,
+        kills: false,
+        slow: false,
+        full: false,
+        fail_sync: false,
+        flips: false,
+    };
+
+    /// Those of a profile.
+    #[must_use]
+    pub fn of(profile: Profile, choice: Choice) -> Self {
+        match profile {
+            Profile::Calm => Self::NONE,
+            Profile::Crash => Self {
+                power_cuts: true,
+                kills: true,
+                ..Self::NONE
+            },
+            // A host whose disk is corrupt stays down: not all can come right in the end.
+            Profile::Chaos => Self {
+                flips: false,
+                ..Self::ALL
+            },
+            Profile::Bytes => Self {
+                flips: true,
+                ..Self::NONE
+            },
+            Profile::Swarm => Self {
+                flips: false,
+                ..Self::some(choice)
+            },
+        }
+    }
 
     /// Those that a choice leaves on, each by its own.
     #[must_use]
