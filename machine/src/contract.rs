@@ -14,8 +14,7 @@ use core::fmt;
 /// 3. ask [`poll_timeout`](Machine::poll_timeout) when to call
 ///    [`handle_timeout`](Machine::handle_timeout), and wait for that or for news.
 ///
-/// Output that was not drained makes `poll_timeout` due at once: late, never lost. After
-/// `handle_timeout` and a drain, the next timeout lies strictly ahead.
+/// A driver may drain late, after more calls: output waits, and makes `poll_timeout` due at once.
 ///
 /// A machine never reads a clock, never draws entropy, and gives the same outputs for the same
 /// inputs.
@@ -39,6 +38,63 @@ use core::fmt;
 /// tries again. After a failed sync nobody knows what is on the disk, and the next sync may succeed
 /// without writing it (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC
 /// 2020).
+///
+/// # The rules
+///
+/// What follows is the whole contract. [`Checked`](crate::Checked) executes it: it stands between a
+/// machine and its driver and names the [`Rule`](crate::Rule) that one of them breaks, by the names
+/// given here.
+///
+/// **Begin and end.** A driver calls `handle_start` before it tells anything
+/// (`call-before-start`). [`Action::Halt`] is the last action: after it was polled every handle is
+/// dead, the machine asks for nothing, accepts nobody and wants no timeout (`active-after-halt`),
+/// and the driver tells it nothing (`call-after-halt`). A start, a timeout or a shutdown may still
+/// come then, as a request to stop may cross the end. [`Halt::Done`] and [`Halt::Unfinished`]
+/// follow a `handle_shutdown` (`halt-unasked`).
+///
+/// **Time.** Moments never decrease (`time-went-back`). `poll_timeout` says when to call
+/// `handle_timeout`; `None` says that nothing is pending: the driver then waits for its sockets
+/// alone, with no timer set, for as long as it takes. A call that comes too early does nothing.
+/// While output waits to be polled, a timeout is due (`undrained-not-due`). After `handle_timeout`
+/// and a drain, the next timeout lies strictly ahead (`timeout-not-ahead`). A drain comes to an
+/// end: without time passing there are at most four million actions (`livelock`).
+///
+/// **Handles.** A machine gives out a handle with [`Action::Dial`] or from `handle_accepted`. It is
+/// dead once its [`Action::Close`] was polled, once the driver reported [`Dialled::Failed`] or
+/// [`Loss::Broken`], or after the halt. Its slot may then be given out again, and not before
+/// (`slot-in-use`), with a generation that no earlier user of the slot had and that is higher than
+/// theirs (`generation-reused`). Slots are dense: one that was never used is given out only if
+/// those below it were used (`slots-not-dense`). Actions name handles that are not dead
+/// (`dead-handle`); one that was queued before the driver reported the end may still come, and the
+/// driver passes over it.
+///
+/// **Calls.** A right call is never an `Err` (`right-call-refused`), but for `handle_accepted`,
+/// which may always refuse. The exception is [`Misuse::Stale`] of a connection that the machine has
+/// closed while the `Close` waits to be polled. A wrong call is an `Err` (`wrong-call-taken`) of
+/// the right kind (`wrong-error`) and changes nothing; neither does a repeated start or shutdown, a
+/// timeout that is not due, or any call after the halt (`output-for-nothing`). Wrong are: a call
+/// with a handle that is dead or was never given out (`call-on-dead`); bytes, an end or bytes sent
+/// before a dial was reported, a second report of a dial, bytes or a second end after
+/// [`Loss::Finished`] (`call-in-wrong-state`); more bytes sent than were pending
+/// (`sent-too-much`).
+///
+/// **Reading.** While a connection is paused, a driver tells of no bytes and of no
+/// [`Loss::Finished`] (`read-while-paused`). A pause and a resume each change something
+/// (`repeated-action`).
+///
+/// **Writing.** When bytes become pending on a connection that had none, an [`Action::Send`] says
+/// so (`silent-bytes`), and it says nothing else (`send-without-bytes`). It may come while the
+/// connection is still being dialled: the driver writes once it stands. What is pending stays as
+/// it is until it is sent; more may be added behind it (`pending-changed`). However many bytes are
+/// skipped, what lies behind them is the same (`pieces-disagree`). Nothing is pending on a handle
+/// that is dead (`pending-on-dead`).
+///
+/// **Listeners.** They are open in the beginning. At one that is shut nobody is accepted
+/// (`accepted-while-shut`). After `handle_starved` and a drain the listener is shut until the
+/// machine opens it (`accepts-on`), with a timeout of its own. A shut and an open each change
+/// something (`repeated-action`).
+///
+/// **Notices** are one line each (`notice-of-lines`).
 pub trait Machine {
     /// News for people and checkers: what came of it, never something a driver must act on.
     type Notice: Notice;
@@ -85,8 +141,9 @@ pub trait Machine {
     fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused>;
 
     /// Handles that a connection could not be accepted on `door` for want of a resource (file
-    /// descriptors, memory, threads). The machine must answer with [`Action::Shut`] and open the
-    /// door again after a while: otherwise a driver that waits for readiness would spin.
+    /// descriptors, memory, threads). The machine must answer with [`Action::Shut`], unless the door
+    /// is shut already, and open it again after a while: otherwise a driver that waits for readiness
+    /// would spin.
     fn handle_starved(&mut self, now: Time, door: Door);
 
     /// Tells how a dial that [`Action::Dial`] asked for ended.
@@ -194,7 +251,7 @@ pub fn gather<M: Machine + ?Sized>(machine: &M, conn: Conn, most: usize) -> Cow<
     all
 }
 
-/// News of a machine, for people, metrics and checkers.
+/// News of a machine, for people, metrics and checkers: one line.
 pub trait Notice: fmt::Debug + fmt::Display {
     /// How much an operator should care.
     #[must_use]
@@ -234,8 +291,8 @@ pub struct Place(pub u32);
 /// The name of one connection of one machine, for as long as it is open.
 ///
 /// Slots are reused, generations are not: news of a dead connection can't touch the one that took
-/// its slot. Slots are small and dense, so that a driver may index a table with them; none is given
-/// out again before the [`Action::Close`] of its last user was polled.
+/// its slot. Slots are small and dense, so that a driver may index a table with them. When one is
+/// given out again: see [`Machine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conn {
     slot: u32,

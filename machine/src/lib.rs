@@ -11,10 +11,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod checked;
 mod contract;
 mod storage;
 mod time;
 
+pub use checked::{Breach, Checked, Checks, Rule, Side};
 pub use contract::*;
 pub use storage::{RECORD_MAX, Volume, VolumeId, VolumeKind};
 pub use time::{Span, Time};
