@@ -32,7 +32,9 @@ fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
     let mut config = Config::new(1, 3);
     config.limits.text = 24;
     config.observe = true;
-    let mut server = ChatServer::new(config).expect("a valid configuration");
+    let server = ChatServer::new(config).expect("a valid configuration");
+    let checks = Checks::thorough().panicking().only(Side::Machine);
+    let mut server = Checked::new(server, checks);
     let now = Time::ZERO;
     server.handle_start(now);
     let dial = loop {

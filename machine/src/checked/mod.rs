@@ -741,13 +741,13 @@ impl<M: Machine> Machine for Checked<M> {
         let before = self.before(now);
         let next = self.checks.thorough.then(|| self.machine.poll_timeout());
         let early = next.is_some_and(|next| next.is_none_or(|next| next.at > now));
-        let runs = self.enter(now, "handle_timeout");
+        self.enter(now, "handle_timeout");
         if self.phase == Phase::New {
             let detail = String::from("handle_timeout before handle_start");
             self.breach(Rule::CallBeforeStart, detail);
         }
         self.machine.handle_timeout(now);
-        if !runs || (early && before.drained) {
+        if self.phase == Phase::Halted || (early && before.drained) {
             self.nothing_told("a timeout that is not due", before);
         } else {
             self.timeout = Some(now);

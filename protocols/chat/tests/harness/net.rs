@@ -1,7 +1,9 @@
 //! Several machines on an in-memory network. Every byte moves when the test says so: nothing is
 //! accepted, connected, written or read otherwise, and each connection by itself.
 
-use chatroom_machine::{Action, Conn, Dialled, Door, Halt, Loss, Machine, Remote, Time};
+use chatroom_machine::{
+    Action, Checked, Checks, Conn, Dialled, Door, Halt, Loss, Machine, Remote, Time,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One direction of a connection.
@@ -30,7 +32,7 @@ struct Pipe {
 }
 
 pub struct Host<M> {
-    pub machine: M,
+    pub machine: Checked<M>,
     /// Its connections: pipe and side.
     conns: BTreeMap<Conn, (usize, usize)>,
     /// Dials under way, each to the pipe that was made or to none.
@@ -58,7 +60,7 @@ impl<M: Machine> Net<M> {
     pub fn start(&mut self, at: usize, machine: M) {
         assert!(self.hosts[at].is_none());
         self.hosts[at] = Some(Host {
-            machine,
+            machine: Checked::new(machine, Checks::thorough().panicking()),
             conns: BTreeMap::new(),
             dials: VecDeque::new(),
             queues: [VecDeque::new(), VecDeque::new()],
@@ -92,7 +94,7 @@ impl<M: Machine> Net<M> {
     }
 
     /// Calls the machine and drains it.
-    fn call<R>(&mut self, at: usize, what: impl FnOnce(&mut M, Time) -> R) -> Option<R> {
+    fn call<R>(&mut self, at: usize, what: impl FnOnce(&mut Checked<M>, Time) -> R) -> Option<R> {
         let now = self.now;
         let result = what(&mut self.hosts[at].as_mut()?.machine, now);
         while let Some(host) = self.hosts[at].as_mut()
@@ -300,6 +302,6 @@ impl<M: Machine> Net<M> {
     }
 
     pub fn machine(&self, at: usize) -> Option<&M> {
-        self.hosts[at].as_ref().map(|h| &h.machine)
+        self.hosts[at].as_ref().map(|h| h.machine.machine())
     }
 }
