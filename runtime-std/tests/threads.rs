@@ -1,8 +1,9 @@
 //! What costs a thread, and what happens when there is none left: one case in a process of its
 //! own, whose threads it counts and whose memory it limits.
 
-use chatroom_driver::testing::{Plan, Told, Toy};
+use chatroom_driver::testing::{Plan, Told, Toy, checked};
 use chatroom_driver::{Addresses, Observer, Outcome, Stop};
+use chatroom_machine::Checked;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::{Read, Write};
@@ -18,12 +19,12 @@ const LONG: Duration = Duration::from_secs(30);
 
 struct Teller(Sender<Told>);
 
-impl Observer<Toy> for Teller {
+impl Observer<Checked<Toy>> for Teller {
     fn notice(&mut self, _now: chatroom_machine::Time, told: &Told) {
         let _ = self.0.send(*told);
     }
 
-    fn look(&mut self, _now: chatroom_machine::Time, _machine: &Toy) {}
+    fn look(&mut self, _now: chatroom_machine::Time, _machine: &Checked<Toy>) {}
 }
 
 fn dial(door: SocketAddr) -> TcpStream {
@@ -93,10 +94,13 @@ fn a_thread_is_for_who_speaks_and_who_gets_none_is_served_all_the_same() {
     };
     let (tell, told) = channel();
     let (stopper, stop) = Stop::new().unwrap();
-    let plan = Plan::default();
+    let plan = Plan {
+        accepts_on: true,
+        ..Plan::default()
+    };
     let counts = Arc::clone(&plan.counts);
     let run = thread::spawn(move || {
-        chatroom_runtime_std::run(Toy::new(plan), addresses, Teller(tell), &stop)
+        chatroom_runtime_std::run(checked(plan), addresses, Teller(tell), &stop)
     });
     let accepted = Told::Accepted(chatroom_driver::testing::ECHO);
     drop(dial(doors[0]));

@@ -87,7 +87,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         let Ok(conn) = self.machine.handle_accepted(now, door, remote) else {
             return;
         };
-        self.sit(now, Seat::new(conn, socket, Stage::Open));
+        self.sit(Seat::new(conn, socket, Stage::Open));
         self.changes.push(Change::Opened(conn));
         self.drain(now);
         let progress = self.read(now, conn);

@@ -92,12 +92,38 @@ pub fn a_machine_without_a_timeout_is_left_alone<R: Runtime>() {
     running.stops();
 }
 
+/// `None` of `poll_timeout` means: wait for the sockets alone, though a timer has been due.
+#[allow(missing_docs)]
+pub fn a_machine_without_a_timeout_is_left_alone_with_its_connections<R: Runtime>() {
+    let plan = Plan {
+        once: Some(Span::from_millis(50)),
+        ..Plan::default()
+    };
+    let counts = Arc::clone(&plan.counts);
+    let running = Running::new::<R>(plan);
+    let mut open = running.dial(0);
+    echoes(&mut open, b"there");
+    running.hears(Told::Once);
+    // Time for what follows from it.
+    thread::sleep(Duration::from_millis(300));
+    let before = counts.poll_timeout.load(Relaxed);
+    thread::sleep(Duration::from_millis(300));
+    let calls = counts.poll_timeout.load(Relaxed) - before;
+    assert!(calls <= 10, "it was asked {calls} times");
+    echoes(&mut open, b"still there");
+    running.stops();
+}
+
 #[allow(missing_docs)]
 pub fn a_door_that_cannot_accept_rests<R: Runtime>() {
     if !alone(64) {
         return;
     }
-    let plan = Plan::default();
+    // A driver must not spin for a machine that leaves the door open.
+    let plan = Plan {
+        accepts_on: true,
+        ..Plan::default()
+    };
     let counts = Arc::clone(&plan.counts);
     let running = Running::new::<R>(plan);
     // It stays: its descriptor must not come free meanwhile.

@@ -12,7 +12,7 @@ pub use storage::*;
 pub use toy::{Counts, ECHO, FLOOD, Plan, Told, Toy};
 
 use crate::{Addresses, Error, Observer, Outcome, Stop, Stopper};
-use chatroom_machine::{Dialled, Loss, Machine, Place};
+use chatroom_machine::{Checked, Checks, Dialled, Loss, Machine, Place, Side};
 use chatroom_machine::{Span, Time};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -49,6 +49,7 @@ macro_rules! suite {
         $crate::suite!($runtime:
             ten_megabytes_come_back_in_order,
             a_dial_stands_and_carries_bytes,
+            what_is_owed_before_a_dial_stands_is_sent_then,
             a_dial_that_nobody_takes_fails,
             who_does_not_read_holds_up_nobody_and_misses_nothing,
             what_is_owed_still_arrives_after_a_fin,
@@ -67,6 +68,7 @@ macro_rules! suite {
             a_hundred_connections_at_once_are_served,
             what_a_newcomer_has_sent_is_heard_before_the_next_is_let_in,
             a_machine_without_a_timeout_is_left_alone,
+            a_machine_without_a_timeout_is_left_alone_with_its_connections,
             a_door_that_cannot_accept_rests,
             the_end_waits_for_a_slow_reader,
             the_end_waits_for_many_slow_readers,
@@ -93,13 +95,23 @@ struct Running {
 
 struct Teller(Sender<Told>);
 
-impl Observer<Toy> for Teller {
+impl Observer<Checked<Toy>> for Teller {
     fn notice(&mut self, _now: Time, told: &Told) {
         // The test may have seen enough.
         let _ = self.0.send(*told);
     }
 
-    fn look(&mut self, _now: Time, _machine: &Toy) {}
+    fn look(&mut self, _now: Time, _machine: &Checked<Toy>) {}
+}
+
+/// A toy whose contract with the driver is checked: a breach of either ends the run by a panic.
+#[must_use]
+pub fn checked(plan: Plan) -> Checked<Toy> {
+    let mut checks = Checks::thorough().panicking();
+    if plan.accepts_on {
+        checks = checks.only(Side::Driver);
+    }
+    Checked::new(Toy::new(plan), checks)
 }
 
 /// An address of this test alone.
@@ -127,15 +139,14 @@ impl Running {
         Self::with::<R, _>(host(), plan, Teller(tell), told)
     }
 
-    fn with<R: Runtime, O: Observer<Toy> + Send + 'static>(
+    fn with<R: Runtime, O: Observer<Checked<Toy>> + Send + 'static>(
         host: Ipv4Addr,
         plan: Plan,
         observer: O,
         told: Receiver<Told>,
     ) -> Self {
         let (stopper, stop) = Stop::new().unwrap();
-        let thread =
-            thread::spawn(move || R::run(Toy::new(plan), addresses(host), observer, &stop));
+        let thread = thread::spawn(move || R::run(checked(plan), addresses(host), observer, &stop));
         Self {
             host,
             told,
@@ -226,6 +237,26 @@ pub fn a_dial_stands_and_carries_bytes<R: Runtime>() {
     assert_eq!(&hello, b"hello");
     echoes(&mut socket, b"and back");
     running.hears(Told::Dialled(Dialled::Connected));
+    running.stops();
+}
+
+/// The machine says so once, while it dials.
+#[allow(missing_docs)]
+pub fn what_is_owed_before_a_dial_stands_is_sent_then<R: Runtime>() {
+    let host = host();
+    let listener = TcpListener::bind(door(host, 2)).unwrap();
+    let plan = Plan {
+        dial: Some(Place(0)),
+        eager: true,
+        ..Plan::default()
+    };
+    let (tell, told) = channel();
+    let running = Running::with::<R, _>(host, plan, Teller(tell), told);
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    let mut hello = [0; 5];
+    socket.read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"hello");
     running.stops();
 }
 
@@ -321,7 +352,7 @@ struct Standstill {
     go_on: Option<Receiver<()>>,
 }
 
-impl Observer<Toy> for Standstill {
+impl Observer<Checked<Toy>> for Standstill {
     fn notice(&mut self, _now: Time, told: &Told) {
         let _ = self.tell.send(*told);
         if matches!(told, Told::Bytes(_))
@@ -331,7 +362,7 @@ impl Observer<Toy> for Standstill {
         }
     }
 
-    fn look(&mut self, _now: Time, _machine: &Toy) {}
+    fn look(&mut self, _now: Time, _machine: &Checked<Toy>) {}
 }
 
 /// A toy that stands still at its first bytes, until told to go on.

@@ -20,6 +20,8 @@ const HIGH: usize = 256 * 1024;
 const PIECE: usize = 251 * 1024;
 /// Bytes owed lie in pieces of this size.
 const SPLIT: usize = 997;
+/// How long the doors are shut after an accept that failed.
+const REST: Span = Span::from_millis(50);
 /// How long a shutdown goes on writing.
 const GRACE: Span = Span::from_millis(300);
 
@@ -28,6 +30,12 @@ const GRACE: Span = Span::from_millis(300);
 pub struct Plan {
     /// Whom it dials in the beginning.
     pub dial: Option<Place>,
+    /// Whether it owes whom it dials something before the connection stands.
+    pub eager: bool,
+    /// When it has a timeout, once, if nothing else is to be timed.
+    pub once: Option<Span>,
+    /// Whether it breaks the contract: it leaves a door open at which accepting failed.
+    pub accepts_on: bool,
     /// How many bytes it pours out at [`FLOOD`].
     pub flood: usize,
     /// How long a connection may be silent.
@@ -52,6 +60,9 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             dial: None,
+            eager: false,
+            once: None,
+            accepts_on: false,
             flood: 0,
             silence: None,
             most: usize::MAX,
@@ -72,6 +83,8 @@ pub enum Told {
     Bytes(usize),
     Lost(Loss),
     Silent,
+    /// Its one timeout came.
+    Once,
     Paused,
     Resumed,
     Shut,
@@ -96,9 +109,13 @@ impl Notice for Told {
 #[derive(Debug)]
 pub struct Toy {
     plan: Plan,
+    now: Time,
     slots: Vec<Slot>,
     actions: VecDeque<Action<Told>>,
     shut: bool,
+    /// Until when nobody is accepted.
+    rests: Option<Time>,
+    once: Option<Time>,
     ending: Option<Time>,
     halted: bool,
 }
@@ -107,6 +124,8 @@ pub struct Toy {
 struct Slot {
     generation: u32,
     used: bool,
+    /// Its last user was closed, which is still to be polled.
+    closing: bool,
     open: bool,
     /// What is owed, from `sent` on.
     owed: Vec<u8>,
@@ -125,16 +144,22 @@ impl Toy {
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,
+            now: Time::ZERO,
             slots: Vec::new(),
             actions: VecDeque::new(),
             shut: false,
+            rests: None,
+            once: None,
             ending: None,
             halted: false,
         }
     }
 
     fn take(&mut self, now: Time, open: bool) -> Conn {
-        let free = self.slots.iter().position(|slot| !slot.used);
+        let free = self
+            .slots
+            .iter()
+            .position(|slot| !slot.used && !slot.closing);
         let at = free.unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
@@ -163,15 +188,17 @@ impl Toy {
 
     fn close(&mut self, conn: Conn) {
         self.actions.push_back(Action::Close(conn));
+        self.slots[conn.slot()].closing = true;
         self.free(conn);
     }
 
     fn mind_doors(&mut self) {
         let full = self.slots.iter().filter(|slot| slot.used).count() >= self.plan.most;
-        if full != self.shut {
-            self.shut = full;
+        let shut = full || self.rests.is_some();
+        if shut != self.shut {
+            self.shut = shut;
             for door in [ECHO, FLOOD] {
-                self.actions.push_back(if full {
+                self.actions.push_back(if shut {
                     Action::Shut(door)
                 } else {
                     Action::Open(door)
@@ -196,6 +223,9 @@ impl Toy {
     }
 
     fn owe(&mut self, conn: Conn, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let slot = &mut self.slots[conn.slot()];
         if slot.sent == slot.owed.len() {
             slot.owed.clear();
@@ -227,6 +257,10 @@ impl Toy {
         } else {
             return;
         };
+        self.halt(halt);
+    }
+
+    fn halt(&mut self, halt: Halt) {
         self.halted = true;
         self.actions.push_back(Action::Halt(halt));
     }
@@ -236,13 +270,19 @@ impl Machine for Toy {
     type Notice = Told;
 
     fn handle_start(&mut self, now: Time) {
-        if let Some(to) = self.plan.dial {
+        self.now = now;
+        self.once = self.plan.once.map(|after| now + after);
+        if let Some(to) = self.plan.dial.take() {
             let conn = self.take(now, false);
             self.actions.push_back(Action::Dial { conn, to });
+            if self.plan.eager {
+                self.owe(conn, b"hello");
+            }
         }
     }
 
     fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
+        self.now = now;
         if self.shut {
             return Err(Refused);
         }
@@ -263,12 +303,18 @@ impl Machine for Toy {
         Ok(conn)
     }
 
-    /// Against the contract: it leaves the door open, and a driver must not spin for that.
-    fn handle_starved(&mut self, _now: Time, _door: Door) {
+    fn handle_starved(&mut self, now: Time, _door: Door) {
+        self.now = now;
         self.plan.counts.handle_starved.fetch_add(1, Relaxed);
+        if !self.plan.accepts_on {
+            self.rests = Some(now + REST);
+            self.mind_doors();
+        }
     }
 
     fn handle_dialled(&mut self, now: Time, conn: Conn, outcome: Dialled) -> Result<(), Misuse> {
+        self.now = now;
+        let eager = self.plan.eager;
         let slot = self.slot(conn)?;
         if slot.open {
             return Err(Misuse::WrongState);
@@ -276,6 +322,7 @@ impl Machine for Toy {
         slot.open = true;
         slot.heard = now;
         match outcome {
+            Dialled::Connected if eager => {}
             Dialled::Connected => self.owe(conn, b"hello"),
             Dialled::Failed => self.free(conn),
         }
@@ -284,6 +331,7 @@ impl Machine for Toy {
     }
 
     fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse> {
+        self.now = now;
         let slot = self.slot(conn)?;
         slot.heard = now;
         if slot.last {
@@ -291,7 +339,7 @@ impl Machine for Toy {
         }
         self.tell(Told::Bytes(bytes.len()));
         if bytes.starts_with(b"crash") {
-            self.actions.push_back(Action::Halt(Halt::Crash));
+            self.halt(Halt::Crash);
         } else if bytes.starts_with(b"bye") {
             self.owe(conn, b"so long");
             self.slots[conn.slot()].last = true;
@@ -302,6 +350,7 @@ impl Machine for Toy {
     }
 
     fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
+        self.now = now;
         let slot = self.slot(conn)?;
         if count > slot.owed.len() - slot.sent {
             return Err(Misuse::TooMuch);
@@ -326,7 +375,8 @@ impl Machine for Toy {
         Ok(())
     }
 
-    fn handle_lost(&mut self, _now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse> {
+    fn handle_lost(&mut self, now: Time, conn: Conn, loss: Loss) -> Result<(), Misuse> {
+        self.now = now;
         let slot = self.slot(conn)?;
         slot.last = true;
         let owes = slot.sent < slot.owed.len();
@@ -340,6 +390,13 @@ impl Machine for Toy {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
+        if self.once.take_if(|at| *at <= now).is_some() {
+            self.tell(Told::Once);
+        }
+        if self.rests.take_if(|at| *at <= now).is_some() {
+            self.mind_doors();
+        }
         if let Some(silence) = self.plan.silence {
             for conn in self.conns() {
                 if now >= self.slots[conn.slot()].heard + silence {
@@ -352,17 +409,22 @@ impl Machine for Toy {
     }
 
     fn handle_shutdown(&mut self, now: Time) {
+        self.now = now;
         self.ending.get_or_insert(now + GRACE);
         self.end_if_done(now);
     }
 
     fn poll(&mut self) -> Option<Action<Told>> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if let Some(Action::Close(conn)) = action {
+            self.slots[conn.slot()].closing = false;
+        }
+        action
     }
 
     fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         match self.slots.get(conn.slot()) {
-            Some(slot) if slot.open && slot.generation == conn.generation() => {
+            Some(slot) if slot.used && slot.generation == conn.generation() => {
                 let from = (slot.sent + skip).min(slot.owed.len());
                 let to = (from / SPLIT + 1) * SPLIT;
                 &slot.owed[from..to.min(slot.owed.len())]
@@ -373,17 +435,17 @@ impl Machine for Toy {
 
     fn poll_timeout(&self) -> Option<Timeout> {
         self.plan.counts.poll_timeout.fetch_add(1, Relaxed);
-        if self.halted {
-            return None;
-        }
         let judges_at = self.plan.silence.and_then(|silence| {
             let open = self.slots.iter().filter(|slot| slot.open);
             open.map(|slot| slot.heard + silence).min()
         });
-        let at = match (judges_at, self.ending) {
-            (Some(judges), Some(ending)) => judges.min(ending),
-            (Some(at), None) | (None, Some(at)) => at,
-            (None, None) => return None,
+        let at = if !self.actions.is_empty() {
+            self.now
+        } else if self.halted {
+            return None;
+        } else {
+            let all = [judges_at, self.ending, self.rests, self.once];
+            all.into_iter().flatten().min()?
         };
         Some(Timeout {
             at,
