@@ -197,10 +197,10 @@ impl Echo {
         if self.breaks(Rule::WrongCallTaken) {
             return Ok(());
         }
-        Err(match misuse {
-            Misuse::Stale if self.breaks(Rule::WrongError) => Misuse::WrongState,
-            misuse => misuse,
-        })
+        if self.breaks(Rule::WrongError) {
+            return Err(Misuse::TooMuch);
+        }
+        Err(misuse)
     }
 }
 
