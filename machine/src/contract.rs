@@ -75,8 +75,9 @@ use core::fmt;
 /// timeout that is not due, or any call after the halt (`output-for-nothing`). Wrong are: a call
 /// with a handle that is dead or was never given out (`call-on-dead`); bytes, an end or bytes sent
 /// before a dial was reported, a second report of a dial, bytes or a second end after
-/// [`Loss::Finished`] (`call-in-wrong-state`); more bytes sent than were pending
-/// (`sent-too-much`).
+/// [`Loss::Finished`] (`call-in-wrong-state`); more bytes sent than were pending, or more records of a log stored than
+/// were unsaved (`sent-too-much`); what was recovered after the start
+/// (`call-in-wrong-state`).
 ///
 /// **Reading.** While a connection is paused, a driver tells of no bytes and of no
 /// [`Loss::Finished`] (`read-while-paused`). A pause and a resume each change something

@@ -3,7 +3,7 @@
 use crate::names::{Client, Host, Peer, Who};
 use crate::plan::{Change, Fate};
 use chatroom_machine::Time;
-use chatroom_machine::{Conn, Door, Loss, Machine, Place, VolumeId};
+use chatroom_machine::{Checked, Conn, Door, Loss, Machine, Place, VolumeId};
 use std::fmt;
 
 /// Sees everything that happens in a run, in order, and may end it.
@@ -45,7 +45,7 @@ pub struct Scene<'a, M> {
     pub now: Time,
     /// The number of the fact in the run, from 0: what [`Violation::events`] refers to.
     pub step: u64,
-    pub(crate) machines: &'a [Option<M>],
+    pub(crate) machines: &'a [Option<Checked<M>>],
 }
 
 impl<M> Scene<'_, M> {
@@ -62,7 +62,8 @@ impl<M> Scene<'_, M> {
     /// The machine of a host; `None` while the host is down, or is just starting or ending.
     #[must_use]
     pub fn machine(&self, host: Host) -> Option<&M> {
-        self.machines.get(host.index())?.as_ref()
+        let machine = self.machines.get(host.index())?.as_ref()?;
+        Some(machine.machine())
     }
 }
 

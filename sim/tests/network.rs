@@ -677,22 +677,22 @@ fn a_machine_that_breaks_the_contract_is_found_out() {
         (
             Quirk::Asks(u32::MAX),
             "livelock",
-            "host 2 asks for ever more without time moving",
+            "host 2: it asks for ever more without time moving",
         ),
         (
             Quirk::Ghost,
             "bad-handle",
-            "host 2 wants to send on 0.0, which is not open",
+            "host 2: it wants to send on 0.0, which is not open",
         ),
         (
             Quirk::Twice,
             "bad-handle",
-            "host 2 named a connection 0.1 while 0.0 is open",
+            "host 2: it named a connection 0.1 while 0.0 is open",
         ),
         (
             Quirk::Large,
             "bad-handle",
-            "host 2 named a connection 65536.0: too large",
+            "host 2: it named a connection 65536.0, and used 0 slots before",
         ),
         (
             Quirk::Object,
@@ -723,7 +723,7 @@ fn a_machine_that_breaks_the_contract_is_found_out() {
     let broken = run(&quirky(Quirk::Large), &plan, ()).violation;
     assert_eq!(
         broken.map(|broken| broken.text),
-        Some("host 0 named a connection 65536.0: too large".to_owned()),
+        Some("host 0: it named a connection 65536.0, and used 0 slots before".to_owned()),
         "one that it accepted"
     );
 }

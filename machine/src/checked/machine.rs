@@ -4,7 +4,10 @@ use super::call::{Answer, Call, Wrong};
 use super::rule::Rule;
 use super::table::Stage;
 use super::{Checked, Phase};
-use crate::{Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout};
+use crate::{
+    Action, Conn, Dialled, Door, Loss, Machine, Misuse, Refused, Remote, Time, Timeout, Volume,
+    VolumeId, VolumeKind,
+};
 use alloc::format;
 use alloc::string::String;
 
@@ -148,6 +151,48 @@ impl<M: Machine> Machine for Checked<M> {
         answer
     }
 
+    fn handle_recovered(&mut self, now: Time, volume: VolumeId, number: u64, record: &[u8]) {
+        self.recovers(now, "handle_recovered");
+        self.machine.handle_recovered(now, volume, number, record);
+        self.told();
+    }
+
+    fn handle_recovery_done(&mut self, now: Time, volume: VolumeId, next: u64) {
+        self.recovers(now, "handle_recovery_done");
+        self.machine.handle_recovery_done(now, volume, next);
+        self.told();
+    }
+
+    fn handle_stored(&mut self, now: Time, volume: VolumeId, count: usize) -> Result<(), Misuse> {
+        self.enter_running(now, "handle_stored");
+        self.timeout = None;
+        let machine = &self.machine;
+        // Of a snapshot those count too that a later one replaced.
+        let kind = machine
+            .volumes()
+            .get(usize::from(volume.0))
+            .map(|it| it.kind);
+        let wrong = match kind {
+            None => true,
+            Some(VolumeKind::Snapshot) => false,
+            Some(VolumeKind::Log) => count > 0 && machine.unsaved(volume, count - 1).is_none(),
+        };
+        let call = format_args!("handle_stored({}, {count})", volume.0);
+        if wrong {
+            self.breach(Rule::SentTooMuch, format!("{call}"));
+        }
+        let answer = self.machine.handle_stored(now, volume, count);
+        match (wrong, answer) {
+            (true, Ok(())) => self.breach(Rule::WrongCallTaken, format!("{call} is Ok")),
+            (false, Err(error)) => {
+                self.breach(Rule::RightCallRefused, format!("{call} is {error:?}"));
+            }
+            (true, Err(_)) => {}
+            (false, Ok(())) => self.told(),
+        }
+        answer
+    }
+
     #[inline]
     fn handle_timeout(&mut self, now: Time) {
         let before = self.before(now);
@@ -199,6 +244,14 @@ impl<M: Machine> Machine for Checked<M> {
         action
     }
 
+    fn volumes(&self) -> &'static [Volume] {
+        self.machine.volumes()
+    }
+
+    fn unsaved(&self, volume: VolumeId, skip: usize) -> Option<&[u8]> {
+        self.machine.unsaved(volume, skip)
+    }
+
     #[inline]
     fn pending(&self, conn: Conn, skip: usize) -> &[u8] {
         self.machine.pending(conn, skip)
@@ -207,5 +260,16 @@ impl<M: Machine> Machine for Checked<M> {
     #[inline]
     fn poll_timeout(&self) -> Option<Timeout> {
         self.machine.poll_timeout()
+    }
+}
+
+impl<M: Machine> Checked<M> {
+    /// A call that comes before `handle_start`.
+    fn recovers(&mut self, now: Time, call: &'static str) {
+        self.enter(now, call);
+        if self.phase != Phase::New {
+            let detail = format!("{call} after handle_start");
+            self.breach(Rule::CallInWrongState, detail);
+        }
     }
 }

@@ -85,6 +85,12 @@ impl<M: Machine> Checked<M> {
                 }
                 self.look_at_dead(conn);
             }
+            Action::Store(volume) | Action::Discard { volume, .. } => {
+                if usize::from(volume.0) >= self.machine.volumes().len() {
+                    let detail = format!("{} of a volume that it does not have", named(action));
+                    self.breach(Rule::DeadHandle, detail);
+                }
+            }
             Action::Shut(door) => {
                 self.starved.remove(door);
                 if !self.shut.insert(door) {

@@ -237,6 +237,7 @@ impl Driver<'_> {
                 self.sockets.clear();
             }
             Action::Send(_) | Action::Notice(_) => {}
+            Action::Store(_) | Action::Discard { .. } => panic!("the echo has no volumes"),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod drive;
 mod echo;
+mod storage;
 
 use chatroom_machine::{Breach, Checked, Checks, Machine, Misuse, Rule, Side, Time};
 use drive::run;

@@ -86,7 +86,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 link,
                 side: 0,
             },
-        )?;
+        );
         let fact = Fact::Dialling {
             who,
             conn,
@@ -214,11 +214,9 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
     }
 
     fn report_dial(&mut self, host: usize, conn: Conn, outcome: Dialled) -> Flow {
-        if let Some((machine, now)) = self.call(host, "handle_dialled")
-            && let Err(misuse) = machine.handle_dialled(now, conn, outcome)
-        {
-            let text = format!("host {host}: handle_dialled({conn}, {outcome:?}): {misuse}");
-            return self.broken("misuse", text);
+        if let Some((machine, now)) = self.call(host, "handle_dialled") {
+            // A wrong answer is a breach, which the drain finds.
+            let _ = machine.handle_dialled(now, conn, outcome);
         }
         self.drain(host)
     }
@@ -302,15 +300,8 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                 if let Some((machine, now)) = self.call(host, "handle_starved") {
                     machine.handle_starved(now, door);
                 }
-                self.drain(host)?;
-                if self.hosts[host].awake() && !self.hosts[host].door(door).shut {
-                    let text = format!(
-                        "host {host} goes on accepting at door {} after an accept failed",
-                        door.0
-                    );
-                    return self.broken("accepts-on", text);
-                }
-                return Ok(());
+                // It shuts the listener: else that is a breach.
+                return self.drain(host);
             }
             self.hosts[host].door(door).queue.pop_front();
             self.accept_one(host, door, link)?;
@@ -338,7 +329,9 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
         let Some((machine, now)) = self.call(host, "handle_accepted") else {
             return Ok(());
         };
-        match machine.handle_accepted(now, door, remote) {
+        let answer = machine.handle_accepted(now, door, remote);
+        self.keeps_contract(host)?;
+        match answer {
             Ok(conn) => {
                 self.bind(
                     host,
@@ -347,7 +340,7 @@ impl<W: World, O: Observer<W::Machine>> Engine<'_, W, O> {
                         link,
                         side: 1,
                     },
-                )?;
+                );
                 let held = &mut self.links[link];
                 held.sides[1].conn = conn;
                 held.sides[1].state = State::Live;

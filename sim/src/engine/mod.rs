@@ -4,6 +4,7 @@
 mod change;
 mod client;
 mod clock;
+mod contract;
 mod dial;
 mod disk;
 mod host;
@@ -19,13 +20,15 @@ use crate::observer::{Fact, Observer, Violation};
 use crate::plan::{Change, Plan};
 use crate::random::Choice;
 use chatroom_machine::Time;
-use chatroom_machine::{Door, Machine, Place};
+use chatroom_machine::{Checked, Door, Machine, Place};
 use chatroom_storage::Disk;
 use host::HostState;
 use queue::{At, Kind, Queue};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use watch::Watch;
+
+pub use contract::violation;
 
 /// What is put on the simulator: how to make a machine, and who stands where.
 pub trait World {
@@ -81,14 +84,11 @@ pub struct Outcome<O> {
 
 /// One run of one plan.
 ///
-/// What it checks by itself is the contract between a machine and its driver. The properties'
-/// names: `panic` (a machine or an observer panicked), `misuse` (a correct call was called a
-/// [`Misuse`](chatroom_machine::Misuse)), `timeout-not-ahead` (after a timeout and a drain
-/// the next timeout is due already), `livelock` (more than four million actions without time
-/// moving), `bad-handle` (an action or an accepted connection names a handle, a volume or a record
-/// that can't be),
-/// `accepts-on` (a listener stays open after an accept failed for want of a resource, so that a
-/// driver which waits for readiness would spin).
+/// What it checks by itself is the contract between a machine and its driver, by a quick
+/// [`Checked`]. The properties' names: `panic` (a machine or an observer panicked), `misuse` (a
+/// right call was called a [`Misuse`](chatroom_machine::Misuse)), `bad-handle` (an action or an
+/// accepted connection names a handle, a volume or a record that can't be), and else the name of
+/// the [`Rule`](chatroom_machine::Rule), such as `timeout-not-ahead`, `livelock` or `accepts-on`.
 pub struct Engine<'a, W: World, O> {
     world: &'a W,
     plan: &'a Plan,
@@ -102,7 +102,7 @@ pub struct Engine<'a, W: World, O> {
     now: u64,
     queue: Queue,
     /// Apart from `hosts`, as observers may look at them.
-    machines: Vec<Option<W::Machine>>,
+    machines: Vec<Option<Checked<W::Machine>>>,
     hosts: Vec<HostState>,
     links: Vec<Link>,
     free: Vec<u32>,
@@ -119,11 +119,6 @@ pub struct Engine<'a, W: World, O> {
 
 /// Goes on, or ends the run.
 type Flow = Result<(), Box<Violation>>;
-
-/// The most actions of one machine at one moment. More than any bounded input can ask for.
-const MAX_ACTIONS: u32 = 4_000_000;
-/// The most connections of one machine.
-const MAX_SLOTS: usize = 65_536;
 
 impl<'a, W: World, O: Observer<W::Machine>> Engine<'a, W, O> {
     /// Prepares a run. Nothing has happened yet.

@@ -4,7 +4,7 @@ use crate::names::{Peer, Who};
 use crate::observer::{Fact, Observer, Scene, Violation};
 use crate::plan::Change;
 use chatroom_machine::Time;
-use chatroom_machine::{Conn, Machine};
+use chatroom_machine::{Checked, Conn, Machine};
 use std::fmt::{self, Write};
 
 /// A hash of all facts so far. It takes numbers of a fixed width and bytes in a fixed order, so it
@@ -237,7 +237,7 @@ impl<O> Watch<O> {
     pub(super) fn see<M: Machine>(
         &mut self,
         now: u64,
-        machines: &[Option<M>],
+        machines: &[Option<Checked<M>>],
         fact: &Fact<'_, M::Notice>,
     ) -> Result<(), Box<Violation>>
     where

@@ -305,7 +305,10 @@ impl Machine for Toy {
     fn poll(&mut self) -> Option<Action<Says>> {
         if let Quirk::Asks(left @ 1..) = self.quirk {
             self.quirk = Quirk::Asks(left - 1);
-            return Some(Action::Open(Door(0)));
+            return Some(match left % 2 {
+                0 => Action::Shut(Door(0)),
+                _ => Action::Open(Door(0)),
+            });
         }
         self.actions.pop_front()
     }

@@ -16,7 +16,7 @@ pub use judge::Judge;
 pub use setup::Setup;
 
 use chatroom_chat::{ChatServer, Config, Counters, Gauges, News};
-use chatroom_machine::Machine;
+use chatroom_machine::{Checked, Machine};
 use chatroom_sim::engine::{Birth, World};
 use chatroom_sim::generate::Profile;
 use chatroom_sim::plan::{Plan, PlanError};
@@ -45,6 +45,20 @@ impl Chat for ChatServer {
 
     fn log_bytes(&self) -> u64 {
         self.protocol().bytes()
+    }
+}
+
+impl<M: Chat> Chat for Checked<M> {
+    fn gauges(&self) -> Gauges {
+        self.machine().gauges()
+    }
+
+    fn counters(&self) -> &Counters {
+        self.machine().counters()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.machine().log_bytes()
     }
 }
 

@@ -6,11 +6,14 @@ use super::step::{Step, Wire};
 use super::{Explorable, Watch};
 use crate::chat::judge::BOUNDS;
 use chatroom_chat::{ChatEvent, Config, LINKS, MASTERS, News};
-use chatroom_machine::{Action, Conn, Dialled, Loss, Remote, Span, Time, gather};
+use chatroom_machine::{
+    Action, Checked, Checks, Conn, Dialled, Loss, Machine, Remote, Span, Time, gather,
+};
+use chatroom_sim::engine::violation;
 use chatroom_sim::names::{Client, Host, Peer, Who};
 use chatroom_sim::observer::{self, Ending, Fact, Observer, Violation};
 use chatroom_sim::plan::Fate;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -157,8 +160,8 @@ impl<M: Explorable> State<M> {
             Dialled::Failed
         };
         let live = self.live_mut(wire.from);
-        let told = live.machine.handle_dialled(live.now, conn, outcome);
-        self.proper(wire.from, told.is_ok())?;
+        // A wrong answer is a breach, which is found as the machine settles. So below.
+        let _ = live.machine.handle_dialled(live.now, conn, outcome);
         self.settle(wire.from, Cause::Other, watch)
     }
 
@@ -243,8 +246,7 @@ impl<M: Explorable> State<M> {
             bytes,
         })?;
         let live = self.live_mut(host);
-        let told = live.machine.handle_bytes(live.now, conn, bytes);
-        self.proper(host, told.is_ok())?;
+        let _ = live.machine.handle_bytes(live.now, conn, bytes);
         let cause = if torn {
             Cause::Other
         } else {
@@ -293,7 +295,7 @@ impl<M: Explorable> State<M> {
         let peer_life = link.ends[1 - side].life;
         if loss == Loss::Broken {
             link.close(side);
-            self.live_mut(host).conns.remove(&conn);
+            self.release(host, conn);
         }
         let gone = self.live(other).is_none() || self.node(other).life() != peer_life;
         watch.see(&Fact::Lost {
@@ -308,8 +310,7 @@ impl<M: Explorable> State<M> {
             },
         })?;
         let live = self.live_mut(host);
-        let told = live.machine.handle_lost(live.now, conn, loss);
-        self.proper(host, told.is_ok())?;
+        let _ = live.machine.handle_lost(live.now, conn, loss);
         self.settle(host, Cause::Other, watch)
     }
 
@@ -362,8 +363,7 @@ impl<M: Explorable> State<M> {
             offset,
             bytes: &line,
         })?;
-        let told = live.machine.handle_bytes(live.now, conn, &line);
-        self.proper(host, told.is_ok())?;
+        let _ = live.machine.handle_bytes(live.now, conn, &line);
         self.settle(host, Cause::Command(id), watch)
     }
 
@@ -374,7 +374,7 @@ impl<M: Explorable> State<M> {
         watch: &mut Watch<O>,
     ) -> Result<(), Violation> {
         let servers = self.nodes.len();
-        let mut machine = make(config(host, servers as u8));
+        let mut machine = Checked::new(make(config(host, servers as u8)), Checks::quick());
         let node = self.node(host);
         let again = !node.lives.is_empty();
         node.lives.push(0);
@@ -407,6 +407,7 @@ impl<M: Explorable> State<M> {
             machine,
             now: Time::ZERO,
             conns: BTreeMap::new(),
+            paused: BTreeSet::new(),
             master,
             sessions: vec![None; servers],
             reply: Vec::new(),
@@ -433,13 +434,13 @@ impl<M: Explorable> State<M> {
         Ok(())
     }
 
-    /// A machine that calls a correct call a misuse breaks the driver's contract.
-    fn proper(&self, host: u8, taken: bool) -> Result<(), Violation> {
-        if taken {
-            return Ok(());
+    /// Whether all that was told a machine, and all that came of it, keeps the contract.
+    fn keeps_contract(&self, host: u8) -> Result<(), Violation> {
+        let machine = self.live(host).map(|live| &live.machine);
+        match machine.and_then(|machine| machine.breaches().first()) {
+            None => Ok(()),
+            Some(breach) => Err(violation(&format!("server {host}"), breach)),
         }
-        let text = format!("server {host} calls a correct call a misuse");
-        broken(BOUNDS, text)
     }
 
     /// Drains a machine, does what it says, then has the checkers look at it.
@@ -449,14 +450,18 @@ impl<M: Explorable> State<M> {
         cause: Cause,
         watch: &mut Watch<O>,
     ) -> Result<(), Violation> {
-        while let Some(action) = self.live_mut(host).machine.poll() {
+        loop {
+            let action = self.live_mut(host).machine.poll();
+            self.keeps_contract(host)?;
+            let Some(action) = action else {
+                break;
+            };
             match action {
                 Action::Dial { conn, to } => self.dial(host, conn, to.0, watch)?,
                 Action::Send(conn) => self.send(host, conn, watch)?,
                 Action::Close(conn) => {
                     let Some((wire, side)) = self.release(host, conn) else {
-                        let text = format!("server {host} closes {conn}, which it does not have");
-                        return broken(BOUNDS, text);
+                        return broken(BOUNDS, format!("server {host} closes its master"));
                     };
                     let (who, link) = (self.who(host), self.number(wire));
                     self.link(wire).close(side);
@@ -474,8 +479,14 @@ impl<M: Explorable> State<M> {
                 Action::Halt(_) => {
                     return broken(BOUNDS, format!("server {host} ended by itself"));
                 }
-                // Nothing of what one reads is ever so much that it must wait.
-                Action::Pause(_) | Action::Resume(_) | Action::Shut(_) | Action::Open(_) => {}
+                Action::Pause(conn) => {
+                    self.live_mut(host).paused.insert(conn);
+                }
+                Action::Resume(conn) => {
+                    self.live_mut(host).paused.remove(&conn);
+                }
+                // So few come that nobody ever has to wait.
+                Action::Shut(_) | Action::Open(_) => {}
                 Action::Store(_) | Action::Discard { .. } => {}
             }
         }
@@ -489,7 +500,9 @@ impl<M: Explorable> State<M> {
     }
 
     fn release(&mut self, host: u8, conn: Conn) -> Option<(Wire, usize)> {
-        let (wire, side) = self.live_mut(host).conns.remove(&conn)?;
+        let live = self.live_mut(host);
+        live.paused.remove(&conn);
+        let (wire, side) = live.conns.remove(&conn)?;
         Some((wire, side.into()))
     }
 
@@ -539,10 +552,9 @@ impl<M: Explorable> State<M> {
     ) -> Result<(), Violation> {
         let live = self.live_mut(host);
         let bytes = gather(&live.machine, conn, usize::MAX).into_owned();
-        let told = live.machine.handle_sent(live.now, conn, bytes.len());
-        if told.is_err() {
-            return self.proper(host, false);
-        }
+        let _ = live.machine.handle_sent(live.now, conn, bytes.len());
+        self.keeps_contract(host)?;
+        let live = self.live_mut(host);
         let Some((wire, side)) = live.conns.get(&conn).copied() else {
             // A reply to the master: the checkers ask for themselves. Or closed since.
             return Ok(());

@@ -33,7 +33,7 @@ pub(super) fn broken<T>(property: &'static str, text: impl Into<String>) -> Resu
 
 /// What the machine would answer its master now. It is a copy that answers.
 fn ask<M: Explorable>(live: &Live<M>, command: &[u8]) -> Vec<u8> {
-    let mut machine = live.machine.clone();
+    let mut machine = live.machine.machine().clone();
     let mut reply = Vec::new();
     if machine
         .handle_bytes(live.now, live.master, command)

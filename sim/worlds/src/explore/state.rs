@@ -3,8 +3,8 @@
 
 use super::step::{Step, Wire};
 use super::{Bounds, Explorable};
-use chatroom_machine::{Conn, Loss, Time};
-use std::collections::{BTreeMap, VecDeque};
+use chatroom_machine::{Checked, Conn, Loss, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -19,11 +19,13 @@ pub(super) struct Id {
 /// A running server.
 #[derive(Clone)]
 pub(super) struct Live<M> {
-    pub(super) machine: M,
+    pub(super) machine: Checked<M>,
     /// Its own clock.
     pub(super) now: Time,
     /// Its handles that are in use, with the connection and its side.
     pub(super) conns: BTreeMap<Conn, (Wire, u8)>,
+    /// Those that are not read from. The machine knows them too, so they are not hashed.
+    pub(super) paused: BTreeSet<Conn>,
     pub(super) master: Conn,
     /// By server: the connection of the session.
     pub(super) sessions: Vec<Option<Wire>>,
@@ -223,6 +225,12 @@ impl<M: Explorable> State<M> {
         self.links.retain(|link| link.ends.iter().any(|e| e.open));
     }
 
+    fn is_paused(&self, host: u8, link: &Link, side: usize) -> bool {
+        let conn = link.ends[side].conn;
+        let live = self.live(host);
+        live.is_some_and(|live| conn.is_some_and(|conn| live.paused.contains(&conn)))
+    }
+
     /// Everything that can happen now, ascending.
     pub(super) fn enabled(&self) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -241,14 +249,17 @@ impl<M: Explorable> State<M> {
                     continue;
                 }
                 let ending = matches!(pipe.tail, Tail::Ending(_));
-                if !pipe.items.is_empty() || ending {
+                // Of one that is not read from, only a break is noticed.
+                let paused = self.is_paused(wire.host(side.into()), link, side.into());
+                let breaks = pipe.items.is_empty() && pipe.tail == Tail::Ending(Loss::Broken);
+                if (!paused && (!pipe.items.is_empty() || ending)) || breaks {
                     steps.push(Step::Deliver(wire, side));
                 }
                 // What was not accepted yet is accepted before its end is seen.
                 let front = pipe.items.front();
                 if ending && let Some(Item::Line(line)) = front {
                     steps.push(Step::Cut(wire, side));
-                    if line.len() > 2 {
+                    if line.len() > 2 && !paused {
                         steps.push(Step::Tear(wire, side));
                     }
                 }

@@ -146,7 +146,7 @@ impl Mutant {
                 self.late.retain(|(c, _)| c != conn);
                 self.dead.push(*peer);
                 if self.fault == Fault::EndsItself {
-                    self.queue.push_back(Action::Halt(Halt::Done));
+                    self.queue.push_back(Action::Halt(Halt::Crash));
                 }
             }
             News::Protocol(ChatEvent::Delivered {
