@@ -31,6 +31,7 @@ impl Failure {
     }
 
     /// Says it on standard error.
+    #[must_use]
     pub fn report(&self) -> ExitCode {
         output::remark(format!("error: {}\nhint: {}\n", self.sentence, self.hint).as_bytes());
         ExitCode::from(self.status)

@@ -8,5 +8,46 @@ pub mod failure;
 pub mod logging;
 pub mod look;
 pub mod output;
+pub mod serve;
 pub mod signals;
 pub mod sim;
+
+use chatroom_machine::Machine;
+use chatroom_sim::subject::Subject;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::fmt::Display;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+struct Program<S: Subject + Args + Sync> {
+    #[command(subcommand)]
+    what: What<S>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What<S: Subject + Args + Sync> {
+    Serve(serve::Serve),
+    /// Simulate grids: many seeds, one plan.
+    #[command(subcommand)]
+    Sim(sim::Commands<S>),
+}
+
+/// The whole command line of a protocol: `serve` runs the server that `make` makes of an id and a
+/// number of servers, `sim` simulates it before the judge of `S`.
+#[must_use]
+pub fn main<S, M, E>(program: &'static str, make: impl FnOnce(u32, u32) -> Result<M, E>) -> ExitCode
+where
+    S: Subject + Args + Sync,
+    M: Machine + Send,
+    E: Display,
+{
+    let matches = Program::<S>::command().name(program).get_matches();
+    let program = match Program::<S>::from_arg_matches(&matches) {
+        Ok(parsed) => match parsed.what {
+            What::Serve(serve) => serve.run(make),
+            What::Sim(commands) => commands.run(&format!("{program} sim")),
+        },
+        Err(error) => error.exit(),
+    };
+    program.unwrap_or_else(|failure| failure.report())
+}

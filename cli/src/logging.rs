@@ -26,6 +26,7 @@ pub enum Verbosity {
 /// Begins to log. What waits is written out when the guard is dropped.
 ///
 /// A standard error that nobody reads holds up nothing: lines are dropped instead.
+#[must_use]
 pub fn begin(verbosity: Verbosity) -> Option<WorkerGuard> {
     let level = match verbosity {
         Verbosity::Off => return None,

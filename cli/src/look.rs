@@ -21,6 +21,7 @@ pub enum Look {
 
 impl Look {
     /// A run, written so.
+    #[must_use]
     pub fn write(self, page: &Page<'_>) -> String {
         match self {
             Self::Text => page.recorder.write(Format::Text),

@@ -1,8 +1,8 @@
 //! The commands of a simulator: run one seed or many, replay, shrink or draw a plan, and see that
 //! every run is the same twice.
 //!
-//! [`main`] is all of it for a [`Subject`] that is a group of options. A program with more to say
-//! takes the commands one by one.
+//! [`Commands`] are all of them for a [`Subject`] that is a group of options. A program with more
+//! to say takes them one by one.
 
 use crate::failure::Failure;
 use crate::look::Look;
@@ -16,7 +16,7 @@ use chatroom_sim::subject::{Subject, judge, record, run_seed, smaller};
 use chatroom_sim::sweep::{ENOUGH, Sweep, Swept};
 use chatroom_sim::trace::Recorder;
 use chatroom_sim::view::Page;
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -124,22 +124,19 @@ pub struct CheckDeterminism {
     profile: Profile,
 }
 
-#[derive(Debug, Parser)]
-struct Program<S: Args> {
-    #[command(subcommand)]
-    command: Command<S>,
-}
-
+/// A command with the options of its subject.
 #[derive(Debug, Args)]
-struct With<A: Args, S: Args> {
+pub struct With<A: Args, S: Args> {
     #[command(flatten)]
     command: A,
     #[command(flatten)]
     subject: S,
 }
 
+/// The commands over one subject, which is made from options of its own: its [`Subject::options`]
+/// repeats them.
 #[derive(Debug, Subcommand)]
-enum Command<S: Args> {
+pub enum Commands<S: Args> {
     /// Run one seed.
     Run(With<Run, S>),
     /// Run many seeds.
@@ -154,45 +151,31 @@ enum Command<S: Args> {
     CheckDeterminism(With<CheckDeterminism, S>),
 }
 
-/// The whole command line of a program that simulates one protocol: `arguments` without the
-/// program's name, which is `program`. The subject is made from options of its own, which its
-/// [`Subject::options`] repeats.
-#[must_use]
-pub fn main<S>(program: &str, arguments: impl IntoIterator<Item = String>) -> ExitCode
-where
-    S: Subject + Args + Sync,
-{
-    let arguments = std::iter::once(program.to_owned()).chain(arguments);
-    let matches = match <Program<S> as clap::CommandFactory>::command()
-        .bin_name(program)
-        .try_get_matches_from(arguments)
-    {
-        Ok(matches) => matches,
-        Err(error) => error.exit(),
-    };
-    let parsed = match Program::<S>::from_arg_matches(&matches) {
-        Ok(parsed) => parsed,
-        Err(error) => error.exit(),
-    };
-    macro_rules! run {
-        ($with:expr) => {{
-            let options = $with.subject.options();
-            let called = Called {
-                program,
-                options: &options,
-            };
-            $with.command.run(&$with.subject, called)
-        }};
+impl<S: Subject + Args + Sync> Commands<S> {
+    /// Runs the command that was given. `program` is what comes before its name.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn run(self, program: &str) -> Result<ExitCode, Failure> {
+        macro_rules! run {
+            ($with:expr) => {{
+                let options = $with.subject.options();
+                let called = Called {
+                    program,
+                    options: &options,
+                };
+                $with.command.run(&$with.subject, called)
+            }};
+        }
+        match self {
+            Self::Run(with) => run!(with),
+            Self::Sweep(with) => run!(with),
+            Self::Replay(with) => run!(with),
+            Self::Shrink(with) => run!(with),
+            Self::Trace(with) => run!(with),
+            Self::CheckDeterminism(with) => run!(with),
+        }
     }
-    let result = match parsed.command {
-        Command::Run(with) => run!(with),
-        Command::Sweep(with) => run!(with),
-        Command::Replay(with) => run!(with),
-        Command::Shrink(with) => run!(with),
-        Command::Trace(with) => run!(with),
-        Command::CheckDeterminism(with) => run!(with),
-    };
-    result.unwrap_or_else(|failure| failure.report())
 }
 
 /// Reads two seeds, as in `0..10000`.

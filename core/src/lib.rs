@@ -7,28 +7,11 @@
 //! asks for the sum.
 //!
 //! ```
-//! use chatroom_core::{Config, ConfigError, Context, Limits, MASTERS, Node, Protocol, Receipt, Why};
-//! use chatroom_machine::{Conn, Level, Machine, Notice, Remote, Time};
-//! use std::fmt;
+//! use chatroom_core::{Config, ConfigError, Context, Limits, MASTERS, NoEvent, Node, Protocol, Receipt, Why};
+//! use chatroom_machine::{Conn, Machine, Remote, Time};
 //!
 //! #[derive(Clone, Debug, Hash)]
 //! struct Counter(u64);
-//!
-//! /// It tells nothing.
-//! #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-//! enum Never {}
-//!
-//! impl fmt::Display for Never {
-//!     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-//!         match *self {}
-//!     }
-//! }
-//!
-//! impl Notice for Never {
-//!     fn level(&self) -> Level {
-//!         match *self {}
-//!     }
-//! }
 //!
 //! enum Command {
 //!     Add,
@@ -37,7 +20,7 @@
 //!
 //! impl Protocol for Counter {
 //!     const WORD: &'static str = "count";
-//!     type Event = Never;
+//!     type Event = NoEvent;
 //!     type Options = ();
 //!     type Command<'a> = Command;
 //!
@@ -59,7 +42,7 @@
 //!
 //!     fn message(
 //!         &mut self,
-//!         _: &mut Context<'_, Never>,
+//!         _: &mut Context<'_, NoEvent>,
 //!         _peer: u32,
 //!         _conn: Conn,
 //!         body: &[u8],
@@ -71,7 +54,7 @@
 //!         Ok(Receipt::Kept)
 //!     }
 //!
-//!     fn command(&mut self, cx: &mut Context<'_, Never>, client: Conn, command: Command) {
+//!     fn command(&mut self, cx: &mut Context<'_, NoEvent>, client: Conn, command: Command) {
 //!         match command {
 //!             Command::Add => {
 //!                 self.0 += 1;
@@ -141,11 +124,12 @@ mod rng;
 mod send_log;
 mod slots;
 mod timers;
+mod volumes;
 mod wire;
 
 pub use config::*;
 pub use counters::{Counters, Gauges};
-pub use news::{News, Why};
+pub use news::{News, NoEvent, Why};
 pub use node::{LINKS, MASTERS, Node};
 pub use protocol::{Context, Protocol, Receipt};
 pub use wire::push_id;

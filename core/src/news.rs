@@ -51,6 +51,22 @@ pub enum News<E> {
     Protocol(E),
 }
 
+/// The event of a protocol that has nothing to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoEvent {}
+
+impl fmt::Display for NoEvent {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl Notice for NoEvent {
+    fn level(&self) -> Level {
+        match *self {}
+    }
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -13,6 +13,7 @@ use crate::outputs::Outputs;
 use crate::protocol::{Context, Protocol, Receipt};
 use crate::slots::{Owner, Slots};
 use crate::timers::Timer;
+use crate::volumes::Volumes;
 use alloc::format;
 use alloc::vec::Vec;
 use chatroom_machine::{Action, Conn, Door, Halt, Misuse, Time};
@@ -32,6 +33,7 @@ pub struct Node<P: Protocol> {
     out: Outputs<P::Event>,
     mesh: Mesh,
     clients: Clients,
+    volumes: Volumes,
     protocol: P,
     phase: Phase,
     started: bool,
@@ -57,6 +59,7 @@ impl<P: Protocol> Node<P> {
             out: Outputs::new(&config),
             mesh: Mesh::new(&config, P::WORD),
             clients: Clients::new(&config.limits, P::longest_command(&config.limits)),
+            volumes: Volumes::new(P::VOLUMES),
             protocol: P::new(&config),
             limits: config.limits,
             phase: Phase::Running,
@@ -129,6 +132,7 @@ impl<P: Protocol> Node<P> {
             out: &mut self.out,
             mesh: &mut self.mesh,
             clients: &mut self.clients,
+            volumes: &mut self.volumes,
         };
         let result = call(&mut self.protocol, &mut cx);
         if self.out.crashed {
@@ -213,7 +217,7 @@ impl<P: Protocol> Node<P> {
         };
         let mut framer = core::mem::take(&mut client.framer);
         let mut skipping = client.skipping;
-        let broadcasts = self.out.counters.broadcasts;
+        let (broadcasts, cost) = (self.out.counters.broadcasts, self.volumes.cost());
         loop {
             if skipping {
                 skipping = !framer.skip(&mut bytes);
@@ -254,8 +258,8 @@ impl<P: Protocol> Node<P> {
                 return;
             }
         }
-        let spoke = self.out.counters.broadcasts != broadcasts;
-        let congested = spoke && self.mesh.congested(self.out.now).is_some();
+        let spoke = self.out.counters.broadcasts != broadcasts || self.volumes.cost() > cost;
+        let congested = spoke && (self.stores() || self.mesh.congested(self.out.now).is_some());
         let backpressured = self.clients.backpressured(conn);
         if let Some(client) = self.clients.get_mut(conn) {
             client.framer = framer;
@@ -312,7 +316,8 @@ impl<P: Protocol> Node<P> {
         match self.phase {
             Phase::Halted => return,
             Phase::Ending => {
-                if !self.mesh.owes() && self.clients.owed() == 0 {
+                let stored = self.volumes.cost() == 0;
+                if stored && !self.mesh.owes() && self.clients.owed() == 0 {
                     // Who watches is owed this as well.
                     self.with(P::ending);
                     if self.clients.owed() == 0 {
@@ -332,6 +337,11 @@ impl<P: Protocol> Node<P> {
         }
     }
 
+    /// Whether so much is unsaved that clients have to wait.
+    const fn stores(&self) -> bool {
+        self.volumes.cost() > self.limits.high_water
+    }
+
     fn settle_clients(&mut self) {
         let mut until = self.mesh.congested(self.out.now);
         let mut waits = false;
@@ -345,7 +355,7 @@ impl<P: Protocol> Node<P> {
             if client.is_dismissed() {
                 continue;
             }
-            if client.congesting && until.is_some() {
+            if client.congesting && (until.is_some() || self.stores()) {
                 waits = true;
                 continue;
             }

@@ -6,9 +6,10 @@ use crate::config::{Config, ConfigError, Limits};
 use crate::mesh::Mesh;
 use crate::news::{News, Why};
 use crate::outputs::Outputs;
+use crate::volumes::Volumes;
 use alloc::string::String;
 use alloc::vec::Vec;
-use chatroom_machine::{Conn, Notice, Time};
+use chatroom_machine::{Action, Conn, Notice, Time, Volume, VolumeId};
 use core::fmt;
 use core::hash::Hash;
 
@@ -21,6 +22,9 @@ pub trait Protocol: Sized {
     /// The first word of every message between servers: `WORD SENDER BODY`. Neither empty nor
     /// `ping`, without white space.
     const WORD: &'static str;
+
+    /// What it stores: a driver needs a directory for it if there is any.
+    const VOLUMES: &'static [Volume] = &[];
 
     /// What a log, a metric or a checker is told of it.
     type Event: Notice + Clone + Eq + Hash;
@@ -59,6 +63,25 @@ pub trait Protocol: Sized {
     /// # Errors
     /// What is wrong with it and what was expected: one line. The client is sent `error REASON`.
     fn parse<'a>(limits: &Limits, line: &'a str) -> Result<Self::Command<'a>, String>;
+
+    /// A record was found in `volume`: see [`Machine::handle_recovered`]. Before everything else;
+    /// nothing may be sent yet.
+    ///
+    /// [`Machine::handle_recovered`]: chatroom_machine::Machine::handle_recovered
+    fn recovered(&mut self, volume: VolumeId, number: u64, record: &[u8]) {
+        let _ = (volume, number, record);
+    }
+
+    /// The server starts; what was stored before was [recovered](Self::recovered).
+    fn start(&mut self, cx: &mut Context<'_, Self::Event>) {
+        let _ = cx;
+    }
+
+    /// All records of `volume` with a number below `next` are durable: what had to wait for one of
+    /// them may be sent now.
+    fn stored(&mut self, cx: &mut Context<'_, Self::Event>, volume: VolumeId, next: u64) {
+        let _ = (cx, volume, next);
+    }
 
     /// A session with `peer` began.
     fn peer_up(&mut self, cx: &mut Context<'_, Self::Event>, peer: u32) {
@@ -131,6 +154,7 @@ pub struct Context<'a, E> {
     pub(crate) out: &'a mut Outputs<E>,
     pub(crate) mesh: &'a mut Mesh,
     pub(crate) clients: &'a mut Clients,
+    pub(crate) volumes: &'a mut Volumes,
 }
 
 impl<E> Context<'_, E> {
@@ -217,6 +241,22 @@ impl<E> Context<'_, E> {
     /// that is owed more than [`Limits::watch`] bytes by then is closed.
     pub fn publish(&mut self, line: &[&[u8]]) {
         self.clients.publish(self.out, line);
+    }
+
+    /// Stores a record, and gives its number: [`Protocol::stored`] tells when it is durable. **Send
+    /// nothing that depends on it before.**
+    ///
+    /// # Panics
+    /// If the protocol has no such volume, or the record has more than
+    /// [`RECORD_MAX`](chatroom_machine::RECORD_MAX) bytes.
+    pub fn store(&mut self, volume: VolumeId, record: &[u8]) -> u64 {
+        self.volumes.store(self.out, volume, record)
+    }
+
+    /// Lets go of the records of a log up to `through`: they are never recovered again, or only
+    /// by chance.
+    pub fn discard(&mut self, volume: VolumeId, through: u64) {
+        self.out.push(Action::Discard { volume, through });
     }
 
     /// Tells a log, a metric or a checker.

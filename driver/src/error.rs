@@ -70,11 +70,14 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Storage { path, cause } => match cause {
-                // It has the whole path.
-                chatroom_storage::Error::Disk(error) => error.fmt(f),
-                _ => write!(f, "in {}: {cause}", path.display()),
-            },
+            Self::Storage { path, cause } => {
+                // An error of the disk has the whole path.
+                if let chatroom_storage::Error::Disk(error) = cause {
+                    error.fmt(f)
+                } else {
+                    write!(f, "in {}: {cause}", path.display())
+                }
+            }
             Self::System { doing, cause } => write!(f, "cannot {doing}: {cause}"),
         }
     }

@@ -78,6 +78,30 @@ pub struct Violation {
     pub events: Vec<u64>,
 }
 
+impl Violation {
+    /// A violation of `property` if it does not hold.
+    ///
+    /// # Errors
+    /// It, if `holds` is false.
+    pub fn unless(
+        holds: bool,
+        property: &'static str,
+        events: impl IntoIterator<Item = u64>,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Self> {
+        if holds {
+            return Ok(());
+        }
+        let mut events: Vec<u64> = events.into_iter().collect();
+        events.sort_unstable();
+        Err(Self {
+            property,
+            text: text(),
+            events,
+        })
+    }
+}
+
 /// Something that happened. `link` numbers connections within a run, from 0, the same on both
 /// sides; `offset` counts the bytes of one direction of one link.
 #[derive(Clone, Debug)]

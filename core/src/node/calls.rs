@@ -8,6 +8,7 @@ use crate::slots::Owner;
 use crate::timers::Timer;
 use chatroom_machine::{
     Action, Conn, Dialled, Door, Halt, Loss, Machine, Misuse, Refused, Remote, Time, Timeout,
+    Volume, VolumeId,
 };
 
 /// The timers that may end a connection which was silent: a driver reads from all before.
@@ -38,6 +39,8 @@ impl<P: Protocol> Machine for Node<P> {
         }
         self.started = true;
         self.mesh.start(&mut self.out);
+        self.with(P::start);
+        self.settle();
     }
 
     fn handle_accepted(&mut self, now: Time, door: Door, remote: Remote) -> Result<Conn, Refused> {
@@ -146,6 +149,34 @@ impl<P: Protocol> Machine for Node<P> {
         }
         self.settle();
         Ok(())
+    }
+
+    fn volumes(&self) -> &'static [Volume] {
+        P::VOLUMES
+    }
+
+    fn handle_recovered(&mut self, now: Time, volume: VolumeId, number: u64, record: &[u8]) {
+        self.set_now(now);
+        self.protocol.recovered(volume, number, record);
+    }
+
+    fn handle_recovery_done(&mut self, now: Time, volume: VolumeId, next: u64) {
+        self.set_now(now);
+        self.volumes.continue_at(volume, next);
+    }
+
+    fn handle_stored(&mut self, now: Time, volume: VolumeId, count: usize) -> Result<(), Misuse> {
+        self.set_now(now);
+        let next = self.volumes.stored(volume, count)?;
+        if self.phase != Phase::Halted {
+            self.with(|protocol, cx| protocol.stored(cx, volume, next));
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn unsaved(&self, volume: VolumeId, skip: usize) -> Option<&[u8]> {
+        self.volumes.unsaved(volume, skip)
     }
 
     fn handle_timeout(&mut self, now: Time) {
