@@ -153,8 +153,8 @@ fn the_format_is_the_documented_one() {
     let mut machine = recorder("ab", &disk);
     machine.handle_start(Time::from_micros(300));
     drain(&mut machine);
-    let mut expected = b"chatrec\n\x02\x02ab".to_vec();
-    // FNV-1a of "ab", then with the bodies that follow, folded.
+    let mut expected = b"chatrec\n\x03\x02ab".to_vec();
+    // FNV-1a of the version and "ab", then with the bodies that follow, folded.
     let mut hash: u32 = 0x811c_9dc5;
     let mut sum = |bytes: &[u8]| {
         for &byte in bytes {
@@ -162,7 +162,7 @@ fn the_format_is_the_documented_one() {
         }
         [(hash ^ hash >> 16) as u8, (hash >> 8 ^ hash >> 24) as u8]
     };
-    expected.extend(sum(b"ab"));
+    expected.extend(sum(b"\x03ab"));
     for body in [
         &b"\x01\xac\x02"[..], // start at 300
         b"\x29\x01",          // open door 1

@@ -33,6 +33,10 @@ struct State<M, O> {
     armed: Time,
     /// What another thread met that ends the run.
     failure: Option<Error>,
+    /// The machine's files, unless somebody commits or there are none.
+    files: Option<Files>,
+    /// There is something to store that nobody was told of.
+    store_due: bool,
     /// The run is over: nothing is stored any more.
     over: bool,
 }
@@ -90,6 +94,8 @@ where
             watched: Vec::new(),
             armed: NEVER,
             failure: None,
+            files: None,
+            store_due: false,
             over: false,
         });
         Ok(Self {
@@ -106,10 +112,11 @@ where
     ) -> Result<Outcome, Error> {
         let mut state = self.state.lock();
         state.shell.start()?;
-        if let Some(files) = state.shell.take_files() {
+        state.files = state.shell.take_files();
+        if state.files.is_some() {
             std::thread::Builder::new()
                 .stack_size(STACK)
-                .spawn_scoped(scope, move || self.store(files))
+                .spawn_scoped(scope, move || self.store())
                 .map_err(Error::system("start the thread that stores"))?;
         }
         let mut events = Vec::new();
@@ -145,26 +152,38 @@ where
         end.map(|()| outcome)
     }
 
-    /// The thread that stores: all that is unsaved goes into one commit, and what becomes unsaved
-    /// meanwhile into the next. It reports and goes on with what follows from that by itself.
-    fn store(&self, mut files: Files) {
+    /// The thread that stores what no reader does.
+    fn store(&self) {
         let mut state = self.state.lock();
         while !state.over {
-            let Some(batch) = state.shell.take_batch() else {
+            if !self.commit(&mut state) {
                 self.stores.wait(&mut state);
-                continue;
-            };
-            let committed = MutexGuard::unlocked(&mut state, || files.commit(&batch));
-            match committed {
-                Ok(()) => state.shell.stored(batch),
-                Err(failure) => {
-                    state.failure = Some(failure);
-                    self.settle(&mut state);
-                    return;
-                }
             }
-            self.settle(&mut state);
         }
+    }
+
+    /// Makes all that is unsaved durable, with the lock given up meanwhile, reports it and goes on
+    /// with what follows from that; what becomes unsaved meanwhile is for the next commit. `false`
+    /// if there is nothing, or somebody else commits, or a commit has failed.
+    fn commit(&self, state: &mut MutexGuard<'_, State<M, O>>) -> bool {
+        if state.files.is_none() {
+            return false;
+        }
+        let Some(batch) = state.shell.take_batch() else {
+            return false;
+        };
+        let Some(mut files) = state.files.take() else {
+            return false;
+        };
+        match MutexGuard::unlocked(state, || files.commit(&batch)) {
+            Ok(()) => {
+                state.files = Some(files);
+                state.shell.stored(batch);
+            }
+            Err(failure) => state.failure = Some(failure),
+        }
+        self.settle(state);
+        true
     }
 
     /// What the keeper does for one connection.
@@ -215,7 +234,13 @@ where
             }
             loop {
                 let progress = state.shell.readable(conn);
+                self.take_in_changes(&mut state);
+                let commits = progress == Progress::Wait && std::mem::take(&mut state.store_due);
                 self.settle(&mut state);
+                if commits {
+                    // Nothing else waits here, and to wake another thread would take longer.
+                    self.commit(&mut state);
+                }
                 match progress {
                     Progress::More => MutexGuard::bump(&mut state),
                     Progress::Wait => break,
@@ -233,10 +258,9 @@ where
     /// Takes in what changed, and sets the timer if the deadline came nearer. A deadline that
     /// went further away costs one wake-up for nothing at most, which is cheaper.
     fn settle(&self, state: &mut State<M, O>) {
-        while let Some(changes) = state.shell.take_changes() {
-            for change in changes {
-                self.take_in(state, change);
-            }
+        self.take_in_changes(state);
+        if std::mem::take(&mut state.store_due) {
+            self.stores.notify_one();
         }
         let deadline = match state.failure {
             Some(_) => Time::ZERO,
@@ -246,6 +270,14 @@ where
             match self.waiting.set_timer(state.shell.clock().until(deadline)) {
                 Ok(()) => state.armed = deadline,
                 Err(failure) => state.failure = Some(failure),
+            }
+        }
+    }
+
+    fn take_in_changes(&self, state: &mut State<M, O>) {
+        while let Some(changes) = state.shell.take_changes() {
+            for change in changes {
+                self.take_in(state, change);
             }
         }
     }
@@ -282,9 +314,7 @@ where
                     gate.notify_one();
                 }
             }
-            Change::Store => {
-                self.stores.notify_one();
-            }
+            Change::Store => state.store_due = true,
             Change::Shut(door) | Change::Reopened(door) => {
                 let open = matches!(change, Change::Reopened(_));
                 for (at, socket) in state.shell.doors() {

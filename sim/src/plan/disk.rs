@@ -40,29 +40,20 @@ impl DiskFault {
 impl Line<'_> {
     /// The change that a word begins; `None` if it is none of a disk.
     pub(super) fn disk_fault(&mut self, word: &str) -> Result<Option<Change>, PlanError> {
-        if ![
-            "power-cut",
-            "slow-disk",
-            "full-disk",
-            "fail-sync",
-            "flip-bit",
-        ]
-        .contains(&word)
-        {
-            return Ok(None);
-        }
-        let host = self.host()?;
-        let fault = match word {
+        Ok(Some(match word {
+            "power-cut" => Change::Disk(self.host()?, DiskFault::PowerCut),
             "slow-disk" => {
-                let by = self.number("a span in microseconds")?;
-                DiskFault::Slow(Span::from_micros(by))
+                let (host, by) = (self.host()?, self.number("a span in microseconds")?);
+                Change::Disk(host, DiskFault::Slow(Span::from_micros(by)))
             }
-            "full-disk" => DiskFault::Full(self.one_of(FLAGS)?),
-            "flip-bit" => DiskFault::Flip(self.number("the number of a bit")?),
-            "fail-sync" => DiskFault::FailSync,
-            _ => DiskFault::PowerCut,
-        };
-        Ok(Some(Change::Disk(host, fault)))
+            "full-disk" => Change::Disk(self.host()?, DiskFault::Full(self.one_of(FLAGS)?)),
+            "fail-sync" => Change::Disk(self.host()?, DiskFault::FailSync),
+            "flip-bit" => {
+                let (host, bit) = (self.host()?, self.number("the number of a bit")?);
+                Change::Disk(host, DiskFault::Flip(bit))
+            }
+            _ => return Ok(None),
+        }))
     }
 }
 

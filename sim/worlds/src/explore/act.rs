@@ -84,6 +84,7 @@ impl<M: Explorable> State<M> {
             Step::Broadcast(host) => next.broadcast(host, watch)?,
             Step::Start(host) => next.start(make, host, watch)?,
             Step::Crash(host) => next.crash(host, watch)?,
+            Step::Store(host, volume) => next.store(host, volume, watch)?,
             Step::Break(wire) => {
                 next.budget.losses -= 1;
                 for pipe in &mut next.link(wire).pipes {
@@ -384,12 +385,13 @@ impl<M: Explorable> State<M> {
                 self.dials[pair].1 = false;
             }
         }
+        let who = self.who(host);
+        watch.see(&Fact::Started { who })?;
+        self.recover(host, &mut machine, watch)?;
         machine.handle_start(Time::ZERO);
         let Ok(master) = machine.handle_accepted(Time::ZERO, MASTERS, Remote::default()) else {
             return broken(BOUNDS, format!("server {host} takes no master"));
         };
-        let who = self.who(host);
-        watch.see(&Fact::Started { who })?;
         let client = Client {
             host: who.host,
             number: 0,
@@ -444,7 +446,7 @@ impl<M: Explorable> State<M> {
     }
 
     /// Drains a machine, does what it says, then has the checkers look at it.
-    fn settle<O: Observer<M>>(
+    pub(super) fn settle<O: Observer<M>>(
         &mut self,
         host: u8,
         cause: Cause,
@@ -487,7 +489,9 @@ impl<M: Explorable> State<M> {
                 }
                 // So few come that nobody ever has to wait.
                 Action::Shut(_) | Action::Open(_) => {}
-                Action::Store(_) | Action::Discard { .. } => {}
+                // A step of its own, whenever it may be.
+                Action::Store(_) => {}
+                Action::Discard { volume, through } => self.discard(host, volume, through)?,
             }
         }
         judge::look(self, host, cause)?;

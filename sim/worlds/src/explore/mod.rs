@@ -8,6 +8,8 @@
 //! - a server may be killed at any moment. Of what is in flight from it, any prefix arrives, also
 //!   one that ends within a line, then the end of the stream; what is in flight to it is lost. It
 //!   may be started again, before or after others notice;
+//! - a record that a server stores becomes durable at any later step, one at a time, and the
+//!   server is told; a kill loses what was not stored, and a start finds what was;
 //! - a link between two live servers may break, with the same effect on both directions;
 //! - masters broadcast, at any server that is up, at any moment;
 //! - time stands still but for dials: each server has a clock of its own, which jumps to the next
@@ -27,6 +29,7 @@
 //! that was broadcast in a standing session arrived.
 
 mod act;
+mod disk;
 mod judge;
 mod path;
 mod search;

@@ -167,7 +167,8 @@ fn change(step: Step) -> Option<Change> {
         | Step::Cut(..)
         | Step::Tear(..)
         | Step::Tick(_)
-        | Step::Broadcast(_) => None,
+        | Step::Broadcast(_)
+        | Step::Store(..) => None,
     }
 }
 
@@ -228,5 +229,8 @@ fn words<M: Explorable>(state: &State<M>, step: Step) -> String {
         Step::Start(host) => format!("server {host} starts"),
         Step::Crash(host) => format!("server {host} is killed"),
         Step::Break(wire) => format!("the link {wire} breaks"),
+        Step::Store(host, volume) => {
+            format!("a record of server {host}'s volume {volume} becomes durable")
+        }
     }
 }

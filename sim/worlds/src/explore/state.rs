@@ -3,7 +3,7 @@
 
 use super::step::{Step, Wire};
 use super::{Bounds, Explorable};
-use chatroom_machine::{Checked, Conn, Loss, Time};
+use chatroom_machine::{Checked, Conn, Loss, Time, VolumeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -41,6 +41,30 @@ pub(super) struct Node<M> {
     /// How many broadcasts each life made so far.
     pub(super) lives: Vec<u8>,
     pub(super) live: Option<Rc<Live<M>>>,
+    /// By volume: what is durable. Empty for servers without volumes.
+    pub(super) disk: Vec<Stored>,
+}
+
+/// What is durable of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Stored {
+    /// How many records there were before those that are left.
+    pub(super) gone: u64,
+    pub(super) records: VecDeque<Rc<[u8]>>,
+}
+
+impl Stored {
+    /// The number of the next record.
+    pub(super) fn next(&self) -> u64 {
+        self.gone + self.records.len() as u64
+    }
+
+    /// Drops the first records, up to a number.
+    pub(super) fn discard(&mut self, through: u64) {
+        while self.gone <= through && self.records.pop_front().is_some() {
+            self.gone += 1;
+        }
+    }
 }
 
 impl<M> Node<M> {
@@ -194,6 +218,7 @@ impl<M: Explorable> State<M> {
         let node = Node {
             lives: Vec::new(),
             live: None,
+            disk: Vec::new(),
         };
         Self {
             nodes: vec![node; servers],
@@ -276,6 +301,11 @@ impl<M: Explorable> State<M> {
                     if due.is_some_and(|due| due.at < super::act::HORIZON) {
                         steps.push(Step::Tick(host));
                     }
+                    for (volume, _) in (0..).zip(live.machine.volumes()) {
+                        if live.machine.unsaved(VolumeId(volume), 0).is_some() {
+                            steps.push(Step::Store(host, volume));
+                        }
+                    }
                     if self.budget.messages > 0 {
                         steps.push(Step::Broadcast(host));
                     }
@@ -301,6 +331,9 @@ impl<M: Explorable> State<M> {
         for node in &self.nodes {
             node.lives.hash(&mut hasher);
             node.live.as_ref().map(|l| l.fingerprint).hash(&mut hasher);
+            if !node.disk.is_empty() {
+                node.disk.hash(&mut hasher);
+            }
         }
         for link in &self.links {
             link.hash(&mut hasher);

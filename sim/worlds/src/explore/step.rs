@@ -68,6 +68,8 @@ pub enum Step {
     Crash(u8),
     /// A connection between two live servers breaks.
     Break(Wire),
+    /// The first unsaved record of a server's volume becomes durable, and the server is told.
+    Store(u8, u8),
 }
 
 /// Written as in a plan: `deliver 2>0#1 to 0`.
@@ -83,6 +85,7 @@ impl fmt::Display for Step {
             Self::Start(host) => write!(f, "start {host}"),
             Self::Crash(host) => write!(f, "crash {host}"),
             Self::Break(wire) => write!(f, "break {wire}"),
+            Self::Store(host, volume) => write!(f, "store {host} {volume}"),
         }
     }
 }
@@ -118,6 +121,7 @@ impl FromStr for Step {
             ["start", id] => Self::Start(host(id)?),
             ["crash", id] => Self::Crash(host(id)?),
             ["break", wire] => Self::Break(wire.parse()?),
+            ["store", id, volume] => Self::Store(host(id)?, host(volume)?),
             _ => {
                 return wrong(
                     0,
@@ -138,7 +142,8 @@ impl Step {
             | Self::Deliver(..)
             | Self::Cut(..)
             | Self::Tear(..)
-            | Self::Tick(_) => false,
+            | Self::Tick(_)
+            | Self::Store(..) => false,
         }
     }
 
@@ -149,9 +154,11 @@ impl Step {
             Self::Deliver(wire, side) | Self::Cut(wire, side) | Self::Tear(wire, side) => {
                 wire.host(side as usize)
             }
-            Self::Tick(host) | Self::Broadcast(host) | Self::Start(host) | Self::Crash(host) => {
-                host
-            }
+            Self::Tick(host)
+            | Self::Broadcast(host)
+            | Self::Start(host)
+            | Self::Crash(host)
+            | Self::Store(host, _) => host,
             Self::Break(wire) => return [wire.from, wire.to],
         };
         [one, one]
@@ -184,7 +191,8 @@ impl Step {
                 | Self::Broadcast(_)
                 | Self::Start(_)
                 | Self::Crash(_)
-                | Self::Break(_),
+                | Self::Break(_)
+                | Self::Store(..),
                 _,
             ) => false,
         }

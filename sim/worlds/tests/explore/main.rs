@@ -3,6 +3,7 @@
 
 #[path = "../committed/mod.rs"]
 mod committed;
+mod durable;
 mod mutant;
 
 use chatroom_chat::Config;
