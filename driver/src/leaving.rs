@@ -7,7 +7,7 @@
 
 use crate::Clock;
 use crate::socket::{self, Came};
-use crate::unacknowledged::Unacknowledged;
+use crate::system::Unacknowledged;
 use chatroom_machine::{Span, Time};
 use std::collections::VecDeque;
 use std::net::TcpStream;

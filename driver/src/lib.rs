@@ -13,6 +13,10 @@
 //!    blocking harms nobody, and gives the batch to [`Shell::stored`];
 //! 5. ends once there is a [`Shell::outcome`], with [`Shell::farewell`], whose outcome counts.
 //!
+//! What a runtime waits in is its own choice; a [`Poller`] is here for all that want one. What differs
+//! between systems is in two files, `linux` and `unix`; the second is for macOS, and for Linux with the
+//! feature `portable`, so that its tests run there too.
+//!
 //! Nothing here knows what travels over a connection.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -22,18 +26,36 @@ mod clock;
 mod error;
 mod leaving;
 mod observer;
+mod poller;
 mod shell;
 mod socket;
 mod stop;
 mod storage;
+// What differs between systems is in these two files, behind one interface.
+#[cfg_attr(
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(feature = "portable")
+    ),
+    path = "linux.rs"
+)]
+#[cfg_attr(
+    not(all(
+        any(target_os = "linux", target_os = "android"),
+        not(feature = "portable")
+    )),
+    path = "unix.rs"
+)]
+mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod unacknowledged;
 
 pub use addresses::Addresses;
 pub use clock::Clock;
 pub use error::Error;
 pub use observer::{Observer, Silent};
+pub use poller::{Event, Interest, PollMode, Source};
 pub use shell::{Change, Outcome, Progress, Reads, Shell};
 pub use stop::{Stop, Stopper};
 pub use storage::{DiskError, Files};
+pub use system::{Events, Poller, Timer};

@@ -1,10 +1,10 @@
 //! The system calls on one socket. Sends never block, whatever the socket's mode.
 
-use crate::Reads;
+use crate::{Reads, system};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use rustix::net::{RecvFlags, SendAncillaryBuffer};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -18,11 +18,6 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Questions without an answer after which the connection is broken: 25 s after the last byte.
 const KEEPALIVE_PROBES: u32 = 3;
-/// Bytes that the system takes beyond what it has sent already. The rest waits in the machine,
-/// which knows what it owes and to whom. The socket takes more as soon as half of it is sent,
-/// where without a bound it waits for a third of a send buffer of megabytes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 128 * 1024;
 /// Attempts to connect without meeting oneself.
 const DIALS: usize = 4;
 
@@ -54,15 +49,7 @@ pub(crate) enum Came<T> {
 /// There is no `TCP_USER_TIMEOUT`: on Linux it also ends a connection whose reader pauses for that
 /// long, though its host answers every probe.
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let socket = {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket
-    };
+    let socket = system::socket(Domain::for_address(address))?;
     socket.set_reuse_address(true)?;
     Ok(socket)
 }
@@ -76,9 +63,7 @@ pub(crate) fn configure<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    Ok(())
+    system::configure(&socket)
 }
 
 /// A socket that listens on `address` and whose accepting does not block.
@@ -92,31 +77,9 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Takes the next connection that waits, and tells where it comes from.
 pub(crate) fn accept(listener: &TcpListener, reads: Reads) -> Result<(TcpStream, IpAddr), Errno> {
-    let mode = match reads {
-        Reads::Blocking => SocketFlags::empty(),
-        Reads::Ready => SocketFlags::NONBLOCK,
-    };
-    let (socket, from) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | mode)?;
-    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
-    let socket = TcpStream::from(socket);
-    // Linux hands the options of the listening socket down.
-    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
-        configure(&socket).map_err(|_| Errno::CONNABORTED)?;
-    }
-    Ok((
-        socket,
-        from.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.ip()),
-    ))
-}
-
-/// Whether the other side has finished or reset the connection already.
-pub(crate) fn gone(socket: &TcpStream) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let ends = PollFlags::HUP | PollFlags::ERR;
-    let mut polled = [PollFd::new(socket, ends)];
-    matches!(rustix::event::poll(&mut polled, Some(&AT_ONCE)), Ok(1..))
+    let (socket, from) = system::accept(listener, reads == Reads::Blocking)?;
+    let from = from.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.ip());
+    Ok((socket, from))
 }
 
 /// Begins to connect; the second part tells whether the connection already stands. On one machine a
@@ -165,7 +128,7 @@ pub(crate) fn dialled(socket: &TcpStream) -> Came<()> {
 
 /// Sends as much of `pieces`, one after the other, as the system takes now.
 pub(crate) fn send(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> Came<usize> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let flags = system::SEND;
     loop {
         let sent = match pieces {
             [piece] => rustix::net::send(socket, piece, flags),
@@ -238,8 +201,6 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
     #[test]
@@ -261,9 +222,9 @@ mod tests {
             has_its_options(&accepted);
             let nonblocking = SockRef::from(&accepted).nonblocking().unwrap();
             assert_eq!(nonblocking, reads == Reads::Ready);
-            assert!(!gone(&accepted));
+            assert!(!system::gone(&accepted));
             drop(dialled);
-            while !gone(&accepted) {
+            while !system::gone(&accepted) {
                 assert!(begin.elapsed() < Duration::from_secs(30));
             }
         }

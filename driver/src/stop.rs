@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 /// The runtime's end: its descriptor becomes readable, and stays so, once a stop was requested.
 #[derive(Debug)]
 pub struct Stop {
-    heard: UnixStream,
+    heard: Arc<UnixStream>,
     // Without one, dropping every `Stopper` would look like a request.
     _kept: UnixStream,
 }
@@ -29,7 +30,14 @@ impl Stop {
         asks.set_nonblocking(true)?;
         heard.set_nonblocking(true)?;
         let kept = asks.try_clone()?;
+        let heard = Arc::new(heard);
         Ok((Stopper { asks }, Self { heard, _kept: kept }))
+    }
+
+    /// What becomes readable, and stays so, once a stop was requested.
+    #[must_use]
+    pub fn source(&self) -> &Arc<UnixStream> {
+        &self.heard
     }
 }
 

@@ -1,13 +1,14 @@
 //! A [`Machine`] on smol and async-io: one thread for all its sockets.
 //!
-//! The sockets are watched by one epoll instance of our own (`watch`), and async-io waits for
-//! that: one registration, one task, however many connections there are. A task and a
-//! registration for each would cost two thread switches for every message that arrives.
+//! The sockets are watched by one poller of our own (`watch`), on Linux an epoll instance, and
+//! async-io waits for that: one registration, one task, however many connections there are. A task
+//! and a registration for each would cost two thread switches for every message that arrives. On
+//! other systems the poller has no descriptor, and async-io watches every socket for the one task.
 //!
 //! Every turn: what is ready is read, a bounded amount; then the clock is asked whether the
 //! machine's timeout has come; then the task waits for the next socket or the alarm. Where news
 //! come every few milliseconds, as with many connections, the next turn first lingers in our
-//! own epoll instance, as long as no timeout is near: that costs one thread switch and two system
+//! own poller, as long as no timeout is near: that costs one thread switch and two system
 //! calls, where being woken through async-io costs two and ten. Nothing else runs on the thread.
 //!
 //! All rules about sockets and about the order of calls are in `chatroom-driver`.
@@ -16,6 +17,23 @@
 
 mod alarm;
 mod commits;
+// A task waits for the driver's poller in one of two ways; the second is for systems whose poller
+// has no descriptor.
+#[cfg_attr(
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(feature = "portable")
+    ),
+    path = "sockets/linux.rs"
+)]
+#[cfg_attr(
+    not(all(
+        any(target_os = "linux", target_os = "android"),
+        not(feature = "portable")
+    )),
+    path = "sockets/unix.rs"
+)]
+mod sockets;
 mod watch;
 
 use alarm::Alarm;

@@ -1,22 +1,21 @@
-//! The epoll instance over all sockets of a machine.
+//! The one wait for all sockets of a machine.
 
 use crate::alarm::Alarm;
 use crate::commits::Commits;
-use async_io::Async;
-use chatroom_driver::{Change, Error, Observer, Progress, Shell, Stop};
+use crate::sockets::Sockets;
+use chatroom_driver::{
+    Change, Error, Event, Events, Interest, Observer, PollMode, Progress, Shell, Stop,
+};
 use chatroom_machine::Span;
 use chatroom_machine::{Conn, Door, Machine};
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 use smol::future;
 use std::future::Future;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Sockets that are served in one turn; the others have the next.
 const TURN: usize = 256;
@@ -37,22 +36,23 @@ pub(crate) enum Found {
 
 /// Knows which sockets are ready, and waits for what the shell wants to know.
 pub(crate) struct Watch<'a> {
-    epoll: Async<OwnedFd>,
+    sockets: Sockets,
     stop: &'a Stop,
     doors: Vec<Arc<TcpListener>>,
     seats: Vec<Option<Seat>>,
-    events: Vec<Event>,
+    /// What the last turn found.
+    events: Option<Events>,
 }
 
 /// A connection that is waited for.
 struct Seat {
     conn: Conn,
-    /// Kept until it is taken out of the epoll instance.
+    /// Kept until it is taken out of the poller.
     socket: Arc<TcpStream>,
-    wanted: EventFlags,
-    /// What the epoll instance knows. A socket of which nothing is wanted is taken out of it, as
-    /// epoll would go on and on about one that broke.
-    watched: EventFlags,
+    wanted: Interest,
+    /// What the poller knows. A socket of which nothing is wanted is taken out of it, as it would go
+    /// on and on about one that broke.
+    watched: Interest,
 }
 
 /// What an event is about.
@@ -68,7 +68,7 @@ impl Key {
     const CONNS: u32 = Self::DOORS + 256;
 
     /// Slots are small and dense: they leave room below for the few others.
-    fn data(self) -> EventData {
+    fn value(self) -> u64 {
         let (low, high) = match self {
             Self::Stop => (0, 0),
             Self::Door(door) => (u64::from(Self::DOORS) + u64::from(door.0), 0),
@@ -77,11 +77,11 @@ impl Key {
                 (slot, u64::from(conn.generation()))
             }
         };
-        EventData::new_u64(high << 32 | low)
+        high << 32 | low
     }
 
-    fn of(data: EventData) -> Self {
-        let (low, high) = (data.u64() as u32, (data.u64() >> 32) as u32);
+    fn of(value: u64) -> Self {
+        let (low, high) = (value as u32, (value >> 32) as u32);
         match low {
             0 => Self::Stop,
             Self::DOORS..Self::CONNS => Self::Door(Door((low - Self::DOORS) as u8)),
@@ -96,33 +96,30 @@ impl<'a> Watch<'a> {
         shell: &Shell<M, O>,
         stop: &'a Stop,
     ) -> Result<Self, Error> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(Error::system("make an epoll"))?;
-        // async-io panics if there is no room for the three descriptors that it begins with.
-        for room in [(); 3].map(|()| epoll.try_clone()) {
-            room.map_err(Error::system("watch an epoll"))?;
-        }
-        // Its own mode does not matter: each wait says how long it may take.
-        let epoll = Async::new_nonblocking(epoll).map_err(Error::system("watch an epoll"))?;
-        epoll::add(&epoll, stop, Key::Stop.data(), EventFlags::IN)
+        let sockets = Sockets::new(stop)?;
+        let always = PollMode::Level;
+        sockets
+            .add(stop.source(), Key::Stop.value(), Interest::READ, always)
             .map_err(Error::system("watch for a request to stop"))?;
         let mut doors = Vec::new();
         for (door, socket) in shell.doors() {
-            epoll::add(&epoll, &**socket, Key::Door(door).data(), EventFlags::IN)
+            sockets
+                .add(socket, Key::Door(door).value(), Interest::READ, always)
                 .map_err(Error::system("watch a listening socket"))?;
             doors.push(Arc::clone(socket));
         }
         Ok(Self {
-            epoll,
+            sockets,
             stop,
             doors,
             seats: Vec::new(),
-            events: Vec::with_capacity(TURN),
+            events: None,
         })
     }
 
     /// Waits until some socket is ready, `alarm` rings or a commit ends. May return too early.
     pub(crate) async fn wait(&self, alarm: &mut Alarm, commits: &mut Commits) -> Result<(), Error> {
-        let mut readable = pin!(self.epoll.readable());
+        let mut ready = pin!(self.sockets.ready());
         let mut asked = false;
         let waited = future::poll_fn(|cx| {
             // Whatever woke the task, a turn finds out. Asking again would have async-io wait
@@ -131,7 +128,7 @@ impl<'a> Watch<'a> {
             if again || alarm.rings(cx) || commits.has_ended(cx) {
                 return Poll::Ready(Ok(()));
             }
-            readable.as_mut().poll(cx)
+            ready.as_mut().poll(cx)
         });
         waited.await.map_err(Error::system("wait for sockets"))
     }
@@ -144,33 +141,30 @@ impl<'a> Watch<'a> {
         lingers: bool,
     ) -> Result<Found, Error> {
         let wait = if lingers { LINGER } else { Span::ZERO };
-        let wait = Timespec {
-            tv_sec: 0,
-            tv_nsec: wait.as_micros() as i64 * 1000,
-        };
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Error::system("ask which sockets are ready")(error)),
-        }
+        let wait = Duration::from_micros(wait.as_micros());
+        let events = self.events.take();
+        let mut events = events.unwrap_or_else(|| Events::with_capacity(TURN));
+        self.sockets
+            .wait(&mut events, Some(wait))
+            .map_err(Error::system("ask which sockets are ready"))?;
         let mut much = events.len() > 1;
-        for event in &events {
-            let progress = match Key::of(event.data) {
+        for event in events.iter() {
+            let progress = match Key::of(event.key) {
                 Key::Stop => {
                     // It stays readable, and asking the machine once is enough.
-                    let _ = epoll::delete(&self.epoll, self.stop);
+                    let _ = self.sockets.delete(self.stop.source(), Key::Stop.value());
                     shell.stop();
                     Progress::Over
                 }
                 Key::Door(door) => shell.accept(door),
-                Key::Conn(conn) => self.serve(shell, conn, event.flags),
+                Key::Conn(conn) => self.serve(shell, conn, event),
             };
             much |= progress == Progress::More;
             self.follow(shell);
         }
-        self.events = events;
-        Ok(match self.events.len() {
+        let found = events.len();
+        self.events = Some(events);
+        Ok(match found {
             0 => Found::Nothing,
             _ if much => Found::Much,
             _ => Found::Little,
@@ -184,10 +178,10 @@ impl<'a> Watch<'a> {
             for change in changes {
                 match change {
                     Change::Opened(conn) | Change::Resumed(conn) => {
-                        self.want(shell, conn, EventFlags::IN);
+                        self.want(shell, conn, Interest::READ);
                     }
-                    Change::Write(conn) => self.want(shell, conn, EventFlags::OUT),
-                    Change::Paused(conn) => self.unwant(conn, EventFlags::IN),
+                    Change::Write(conn) => self.want(shell, conn, Interest::WRITE),
+                    Change::Paused(conn) => self.unwant(conn, Interest::READ),
                     Change::Closed(conn) => self.forget(conn),
                     Change::Shut(door) => self.set_open(door, false),
                     Change::Reopened(door) => self.set_open(door, true),
@@ -202,17 +196,17 @@ impl<'a> Watch<'a> {
         &mut self,
         shell: &mut Shell<M, O>,
         conn: Conn,
-        flags: EventFlags,
+        event: Event,
     ) -> Progress {
         let Some(seat) = self.seat(conn) else {
             return Progress::Over;
         };
-        let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        let ready = |what| seat.wanted.contains(what) && (broken || flags.contains(what));
-        let (reads, writes) = (ready(EventFlags::IN), ready(EventFlags::OUT));
+        let Interest { read, write } = event.ready;
+        let reads = seat.wanted.read && (event.broken || read);
+        let writes = seat.wanted.write && (event.broken || write);
         if writes {
-            // It is waited for once. Epoll is told after the call, which may want it again.
-            seat.wanted.remove(EventFlags::OUT);
+            // It is waited for once. The poller is told after the call, which may want it again.
+            seat.wanted.write = false;
             shell.writable(conn);
             self.follow(shell);
             self.tell(conn);
@@ -222,7 +216,7 @@ impl<'a> Watch<'a> {
         }
         let progress = shell.readable(conn);
         if matches!(progress, Progress::Idle | Progress::Over) {
-            self.unwant(conn, EventFlags::IN);
+            self.unwant(conn, Interest::READ);
         }
         progress
     }
@@ -231,7 +225,7 @@ impl<'a> Watch<'a> {
         &mut self,
         shell: &mut Shell<M, O>,
         conn: Conn,
-        what: EventFlags,
+        what: Interest,
     ) {
         // One that is closed in the same breath is unknown by now.
         let Some(socket) = shell.socket(conn) else {
@@ -244,32 +238,37 @@ impl<'a> Watch<'a> {
         let seat = self.seats[slot].get_or_insert_with(|| Seat {
             conn,
             socket: Arc::clone(socket),
-            wanted: EventFlags::empty(),
-            watched: EventFlags::empty(),
+            wanted: Interest::NONE,
+            watched: Interest::NONE,
         });
-        seat.wanted.insert(what);
+        seat.wanted = seat.wanted.with(what);
         if !self.tell(conn) {
             shell.abandon(conn);
         }
     }
 
-    fn unwant(&mut self, conn: Conn, what: EventFlags) {
+    fn unwant(&mut self, conn: Conn, what: Interest) {
         if let Some(seat) = self.seat(conn) {
-            seat.wanted.remove(what);
+            seat.wanted = seat.wanted.without(what);
             self.tell(conn);
         }
     }
 
     fn forget(&mut self, conn: Conn) {
-        self.unwant(conn, EventFlags::all());
+        self.unwant(
+            conn,
+            Interest {
+                read: true,
+                write: true,
+            },
+        );
         if self.seat(conn).is_some() {
             self.seats[conn.slot()] = None;
         }
     }
 
-    /// Tells epoll what is wanted of a connection; `false` if the system denies it.
+    /// Tells the poller what is wanted of a connection; `false` if the system denies it.
     fn tell(&mut self, conn: Conn) -> bool {
-        let epoll = &self.epoll;
         let seat = self.seats.get_mut(conn.slot()).and_then(Option::as_mut);
         let Some(seat) = seat.filter(|seat| seat.conn == conn) else {
             return true;
@@ -277,13 +276,14 @@ impl<'a> Watch<'a> {
         if seat.wanted == seat.watched {
             return true;
         }
-        let (socket, data) = (&*seat.socket, Key::Conn(conn).data());
-        let told = if seat.watched.is_empty() {
-            epoll::add(epoll, socket, data, seat.wanted)
-        } else if seat.wanted.is_empty() {
-            epoll::delete(epoll, socket)
+        let (key, wanted) = (Key::Conn(conn).value(), seat.wanted);
+        let told = if seat.watched.is_none() {
+            self.sockets.add(&seat.socket, key, wanted, PollMode::Level)
+        } else if wanted.is_none() {
+            self.sockets.delete(&seat.socket, key)
         } else {
-            epoll::modify(epoll, socket, data, seat.wanted)
+            self.sockets
+                .modify(&seat.socket, key, wanted, PollMode::Level)
         };
         if told.is_ok() {
             seat.watched = seat.wanted;
@@ -301,15 +301,21 @@ impl<'a> Watch<'a> {
             return;
         };
         // Adding what is there and deleting what is not are errors that change nothing.
+        let key = Key::Door(door).value();
         let _ = if open {
-            epoll::add(
-                &self.epoll,
-                &**socket,
-                Key::Door(door).data(),
-                EventFlags::IN,
-            )
+            self.sockets
+                .add(socket, key, Interest::READ, PollMode::Level)
         } else {
-            epoll::delete(&self.epoll, &**socket)
+            self.sockets.delete(socket, key)
         };
     }
+}
+
+/// Sees that async-io, which panics otherwise, finds room for the three descriptors that it begins
+/// with.
+pub(crate) fn make_room(stop: &Stop) -> Result<(), Error> {
+    for room in [(); 3].map(|()| stop.as_fd().try_clone_to_owned()) {
+        room.map_err(Error::system("watch a poller"))?;
+    }
+    Ok(())
 }

@@ -1,11 +1,13 @@
 //! The threads and the lock between them.
 
-use crate::waiting::{Event, Waiting, until_readable};
-use chatroom_driver::{Change, Error, Files, Observer, Outcome, Progress, Shell, Stop};
+use crate::waiting::{BATCH, Event, Waiting, until_readable};
+use chatroom_driver::{
+    self as driver, Change, Error, Events, Files, Interest, Observer, Outcome, Progress, Shell,
+    Stop,
+};
 use chatroom_machine::{Conn, Machine};
 use chatroom_machine::{Span, Time};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rustix::event::epoll::EventFlags;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::Scope;
@@ -119,7 +121,7 @@ where
                 .spawn_scoped(scope, move || self.store())
                 .map_err(Error::system("start the thread that stores"))?;
         }
-        let mut events = Vec::new();
+        let mut events = Events::with_capacity(BATCH);
         let end = loop {
             self.settle(&mut state);
             if let Some(failure) = state.failure.take() {
@@ -132,21 +134,24 @@ where
             if let Err(failure) = waited {
                 break Err(failure);
             }
-            for event in &events {
-                match Event::of(event) {
+            for event in events.iter() {
+                match Event::of(event.key) {
                     Event::Timer => state.armed = NEVER,
                     Event::Stop => state.shell.stop(),
                     Event::Door(door) => {
                         // Whoever is left shows up in the next wait.
                         let _ = state.shell.accept(door);
                     }
-                    Event::Conn(conn) => self.serve(&mut state, scope, conn, event.flags),
+                    Event::Conn(conn) => self.serve(&mut state, scope, conn, event),
                 }
             }
             state.shell.expire();
         };
         state.over = true;
         self.stores.notify_one();
+        for (door, _) in state.shell.doors() {
+            self.waiting.forget(Event::Door(door));
+        }
         let outcome = state.shell.farewell();
         self.settle(&mut state);
         end.map(|()| outcome)
@@ -192,14 +197,13 @@ where
         state: &mut State<M, O>,
         scope: &'scope Scope<'scope, '_>,
         conn: Conn,
-        flags: EventFlags,
+        event: driver::Event,
     ) {
         // Its socket may have passed to another since.
         let Some(watched) = state.watched(conn) else {
             return;
         };
-        let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        let writes = watched.writes && (broken || flags.contains(EventFlags::OUT));
+        let writes = watched.writes && (event.broken || event.ready.write);
         if writes {
             watched.writes = false;
             state.shell.writable(conn);
@@ -209,7 +213,7 @@ where
             let watched = state.watched(conn);
             watched.is_some_and(|watched| matches!(watched.reads, Reads::Keeper(_)))
         };
-        if (broken || flags.contains(EventFlags::IN)) && keeps(state) {
+        if (event.broken || event.ready.read) && keeps(state) {
             let progress = state.shell.readable(conn);
             self.settle(state);
             if progress != Progress::Over && keeps(state) {
@@ -307,6 +311,7 @@ where
                 Some(Reads::Nobody) | None => {}
             },
             Change::Closed(conn) => {
+                self.waiting.forget(Event::Conn(conn));
                 if state.watched(conn).is_some()
                     && let Some(watched) = state.watched[conn.slot()].take()
                     && let Reads::Thread(gate) = watched.reads
@@ -334,11 +339,11 @@ where
         let Some(watched) = state.watched(conn) else {
             return;
         };
-        let mut wants = EventFlags::empty();
-        wants.set(EventFlags::OUT, watched.writes);
-        let reads = matches!(watched.reads, Reads::Keeper(_)) && !paused;
-        wants.set(EventFlags::IN, reads);
-        if !wants.is_empty()
+        let wants = Interest {
+            read: matches!(watched.reads, Reads::Keeper(_)) && !paused,
+            write: watched.writes,
+        };
+        if !wants.is_none()
             && let Some(socket) = state.shell.socket(conn)
             && self.waiting.watch(conn, socket, wants).is_err()
         {

@@ -1,7 +1,7 @@
 //! A machine on plain threads and blocking sockets.
 //!
 //! One thread, the caller's, keeps house: it accepts, dials, goes on with blocked writes and keeps
-//! the time, all in one epoll wait. It also reads from every connection that has not spoken since
+//! the time, all in one wait. It also reads from every connection that has not spoken since
 //! it was opened, so that one which comes and goes, or comes and says nothing, costs no thread.
 //!
 //! With its first bytes a connection gets a thread of its own, its reader, which sleeps until

@@ -2,7 +2,7 @@
 
 use super::connections::{Seat, Stage};
 use super::{Change, Observer, Progress, Shell};
-use crate::socket;
+use crate::{socket, system};
 use chatroom_machine::{Door, Machine, Remote};
 use chatroom_machine::{Span, Time};
 use rustix::io::Errno;
@@ -82,7 +82,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
         };
         let remote = Remote {
             source: source.to_bits(),
-            gone: socket::gone(&socket),
+            gone: system::gone(&socket),
         };
         let Ok(conn) = self.machine.handle_accepted(now, door, remote) else {
             return;
