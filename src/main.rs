@@ -4,17 +4,30 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
-mod environment;
-mod exposition;
-mod grid;
-mod hints;
-mod metrics;
-mod observer;
-mod process;
 mod recorded;
-mod scrape;
+#[cfg_attr(not(unix), allow(dead_code, reason = "only a server is set up"))]
 mod settings;
+
+// What a server needs.
+#[cfg(unix)]
+mod environment;
+#[cfg(unix)]
+mod exposition;
+#[cfg(unix)]
+mod grid;
+#[cfg(unix)]
+mod hints;
+#[cfg(unix)]
+mod metrics;
+#[cfg(unix)]
+mod observer;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod scrape;
+#[cfg(unix)]
 mod threads;
+#[cfg(unix)]
 mod windows;
 
 use clap::{CommandFactory, FromArgMatches, Parser};

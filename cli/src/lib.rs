@@ -1,6 +1,6 @@
 //! What the command line of a protocol is made of: the [simulator's commands](sim) over a
 //! [`Subject`](chatroom_sim::subject::Subject), errors of one sentence and a hint, a log on
-//! standard error, and signals as a request to stop.
+//! standard error, and, on Unix, signals as a request to stop.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -8,7 +8,9 @@ pub mod failure;
 pub mod logging;
 pub mod look;
 pub mod output;
+#[cfg(unix)]
 pub mod serve;
+#[cfg(unix)]
 pub mod signals;
 pub mod sim;
 
@@ -26,6 +28,7 @@ struct Program<S: Subject + Args + Sync> {
 
 #[derive(Debug, Subcommand)]
 enum What<S: Subject + Args + Sync> {
+    #[cfg(unix)]
     Serve(serve::Serve),
     /// Simulate grids: many seeds, one plan.
     #[command(subcommand)]
@@ -33,7 +36,7 @@ enum What<S: Subject + Args + Sync> {
 }
 
 /// The whole command line of a protocol: `serve` runs the server that `make` makes of an id and a
-/// number of servers, `sim` simulates it before the judge of `S`.
+/// number of servers (on Unix), `sim` simulates it before the judge of `S`.
 #[must_use]
 pub fn main<S, M, E>(program: &'static str, make: impl FnOnce(u32, u32) -> Result<M, E>) -> ExitCode
 where
@@ -41,9 +44,12 @@ where
     M: Machine + Send,
     E: Display,
 {
+    #[cfg(not(unix))]
+    drop(make);
     let matches = Program::<S>::command().name(program).get_matches();
     let program = match Program::<S>::from_arg_matches(&matches) {
         Ok(parsed) => match parsed.what {
+            #[cfg(unix)]
             What::Serve(serve) => serve.run(make),
             What::Sim(commands) => commands.run(&format!("{program} sim")),
         },

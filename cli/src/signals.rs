@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// A stop that SIGINT, SIGTERM and SIGHUP request, from now on.
 ///
 /// There is no configuration to read again, so a SIGHUP is what a closing terminal sends: it ends
-/// the server in good order too. One that was ignored before, as by `nohup`, stays ignored.
+/// the server in good order too. One that was ignored before, as by `nohup`, stays ignored
+/// on Linux; other systems do not tell.
 pub fn stop() -> io::Result<Stop> {
     let (stopper, stop) = Stop::new()?;
     let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);

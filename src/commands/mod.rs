@@ -4,6 +4,7 @@ mod completions;
 mod explore;
 mod replay;
 mod script;
+#[cfg_attr(not(unix), path = "no_serve.rs")]
 mod serve;
 mod sim;
 
