@@ -43,6 +43,10 @@ impl Durable {
 }
 
 impl Chat for Durable {
+    fn log_bytes(&self) -> u64 {
+        Chat::log_bytes(&self.inner)
+    }
+
     fn gauges(&self) -> Gauges {
         self.inner.gauges()
     }
