@@ -176,18 +176,21 @@ impl Checker {
     }
 
     fn changed(&mut self, change: &Change) {
-        match change {
-            Change::Disk(host, DiskFault::Flip(_)) => self.host(*host).flipped = true,
-            Change::Disk(host, DiskFault::Full(full)) => self.host(*host).full = *full,
-            Change::Disk(host, DiskFault::FailSync) => self.host(*host).sync_fails = true,
-            Change::Disk(_, DiskFault::PowerCut) => self.seen.power_cuts += 1,
-            Change::Heal => {
-                for ledger in self.hosts.values_mut() {
-                    ledger.full = false;
-                    ledger.sync_fails = false;
-                }
+        if let Change::Disk(host, fault) = change {
+            let ledger = self.hosts.entry(*host).or_default();
+            match fault {
+                DiskFault::Flip(_) => ledger.flipped = true,
+                DiskFault::Full(full) => ledger.full = *full,
+                DiskFault::FailSync => ledger.sync_fails = true,
+                DiskFault::PowerCut => self.seen.power_cuts += 1,
+                DiskFault::Slow(_) => {}
             }
-            _ => {}
+        }
+        if *change == Change::Heal {
+            for ledger in self.hosts.values_mut() {
+                ledger.full = false;
+                ledger.sync_fails = false;
+            }
         }
     }
 }
@@ -255,7 +258,22 @@ impl Observer<Counter> for Checker {
                     }
                 }
             }
-            _ => {}
+            Fact::Started { .. }
+            | Fact::Ended { .. }
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::Notice { .. }
+            | Fact::Dialling { .. }
+            | Fact::DialFailed { .. }
+            | Fact::Opened { .. }
+            | Fact::TurnedAway { .. }
+            | Fact::Sent { .. }
+            | Fact::Received { .. }
+            | Fact::Lost { .. }
+            | Fact::Closed { .. }
+            | Fact::ClientOpened { .. }
+            | Fact::ClientLost { .. }
+            | Fact::ClientLeft { .. } => {}
         }
         Ok(())
     }

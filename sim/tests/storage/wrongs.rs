@@ -35,6 +35,18 @@ impl Wrongly {
     pub(crate) const fn new(disk: SimDisk, wrong: Wrong) -> Self {
         Self { disk, wrong }
     }
+
+    /// The snapshot that is written where it is, if this is the name of its next content.
+    fn in_place<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let snapshot = name.strip_suffix(".new")?;
+        let wrong = self.wrong == Wrong::SnapshotInPlace && snapshot.ends_with(".snapshot");
+        wrong.then_some(snapshot)
+    }
+
+    /// Whether this is the copy of a log's file that is to take the place of a torn one.
+    fn is_left(&self, name: &str) -> bool {
+        self.wrong == Wrong::TornLeft && name.ends_with(".log.new")
+    }
 }
 
 /// A file with its torn end made into a record, by who believes its length.
@@ -78,50 +90,55 @@ impl Disk for Wrongly {
 
     fn read(&mut self, name: &str) -> Result<Vec<u8>, DiskError> {
         let file = self.disk.read(name)?;
+        if !name.ends_with(".log") {
+            return Ok(file);
+        }
         Ok(match self.wrong {
-            Wrong::TornTaken if name.ends_with(".log") => completed(file),
-            Wrong::CorruptCutOff if name.ends_with(".log") => cut(file),
-            _ => file,
+            Wrong::TornTaken => completed(file),
+            Wrong::CorruptCutOff => cut(file),
+            Wrong::Nothing
+            | Wrong::SyncSkipped
+            | Wrong::NamesNotSynced
+            | Wrong::SnapshotInPlace
+            | Wrong::NotWrittenAgain
+            | Wrong::TornLeft => file,
         })
     }
 
     fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        match self.wrong {
-            Wrong::SnapshotInPlace if name.ends_with("snapshot.new") => {
-                let name = &name[..name.len() - 4];
-                if self.disk.list()?.iter().any(|each| each == name) {
-                    self.disk.remove(name)?;
-                }
-                self.disk.write(name, offset, bytes)
+        if let Some(name) = self.in_place(name) {
+            if self.disk.list()?.iter().any(|each| each == name) {
+                self.disk.remove(name)?;
             }
-            Wrong::TornLeft if name.ends_with("log.new") => Ok(()),
-            // Only a recovery writes a file from its beginning that is there.
-            Wrong::NotWrittenAgain
-                if offset == 0 && self.disk.read(name).is_ok_and(|there| !there.is_empty()) =>
-            {
-                Ok(())
-            }
-            _ => self.disk.write(name, offset, bytes),
+            return self.disk.write(name, offset, bytes);
         }
+        // Only a recovery writes a file from its beginning that is there.
+        let again = || {
+            self.disk
+                .clone()
+                .read(name)
+                .is_ok_and(|there| !there.is_empty())
+        };
+        let skipped = self.wrong == Wrong::NotWrittenAgain && offset == 0 && again();
+        if skipped || self.is_left(name) {
+            return Ok(());
+        }
+        self.disk.write(name, offset, bytes)
     }
 
     fn sync(&mut self, name: &str) -> Result<(), DiskError> {
-        match self.wrong {
-            Wrong::SyncSkipped => Ok(()),
-            Wrong::TornLeft if name.ends_with("log.new") => Ok(()),
-            Wrong::SnapshotInPlace if name.ends_with("snapshot.new") => {
-                self.disk.sync(&name[..name.len() - 4])
-            }
-            _ => self.disk.sync(name),
+        if self.wrong == Wrong::SyncSkipped || self.is_left(name) {
+            return Ok(());
         }
+        let name = self.in_place(name).unwrap_or(name);
+        self.disk.sync(name)
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
-        match self.wrong {
-            Wrong::SnapshotInPlace if to.ends_with("snapshot") => Ok(()),
-            Wrong::TornLeft if to.ends_with("log") => Ok(()),
-            _ => self.disk.rename(from, to),
+        if self.in_place(from).is_some() || self.is_left(from) {
+            return Ok(());
         }
+        self.disk.rename(from, to)
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
@@ -129,10 +146,10 @@ impl Disk for Wrongly {
     }
 
     fn sync_names(&mut self) -> Result<(), DiskError> {
-        match self.wrong {
-            Wrong::NamesNotSynced => Ok(()),
-            _ => self.disk.sync_names(),
+        if self.wrong == Wrong::NamesNotSynced {
+            return Ok(());
         }
+        self.disk.sync_names()
     }
 }
 

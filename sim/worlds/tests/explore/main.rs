@@ -353,7 +353,7 @@ fn a_server_that_breaks_its_drivers_contract_is_caught() {
         (
             Fault::RejectsSent,
             "misuse",
-            "server 1: handle_sent(0.0, 7): more bytes were reported as sent than were pending",
+            "server 1: handle_sent(0.0, 7): more was reported as sent or stored than was pending",
         ),
         (
             Fault::RejectsLost,
