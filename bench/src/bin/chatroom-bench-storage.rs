@@ -58,8 +58,19 @@ fn main() -> Res<()> {
 #[derive(Default)]
 struct Measured {
     bare: Vec<f64>,
-    /// By runtime: a question that needs no disk, an addition, and records a second.
-    runtimes: Vec<(&'static str, Vec<f64>, Vec<f64>, Vec<f64>)>,
+    runtimes: Vec<Runtime>,
+}
+
+/// What was measured on a runtime.
+#[derive(Default)]
+struct Runtime {
+    name: &'static str,
+    /// A question that needs no disk.
+    asked: Vec<f64>,
+    /// An addition.
+    added: Vec<f64>,
+    /// Records a second.
+    many: Vec<f64>,
 }
 
 fn measure(options: &Options, directory: &Path) -> Res<Measured> {
@@ -68,20 +79,23 @@ fn measure(options: &Options, directory: &Path) -> Res<Measured> {
     let mut servers = Vec::new();
     for (name, port) in [("std", options.port), ("smol", options.port + 1)] {
         servers.push(Serving::new(name, port, directory)?);
-        measured.runtimes.push((name, vec![], vec![], vec![]));
+        measured.runtimes.push(Runtime {
+            name,
+            ..Runtime::default()
+        });
     }
     for _ in 0..options.rounds {
         for _ in 0..options.records {
             measured.bare.push(bare.sync()?);
         }
-        for (server, (_, asked, added, many)) in servers.iter_mut().zip(&mut measured.runtimes) {
+        for (server, runtime) in servers.iter_mut().zip(&mut measured.runtimes) {
             for _ in 0..options.records {
-                asked.push(server.client.get()?);
+                runtime.asked.push(server.client.get()?);
             }
             for _ in 0..options.records {
-                added.push(server.client.add()?);
+                runtime.added.push(server.client.add()?);
             }
-            many.push(server.flood(options)?);
+            runtime.many.push(server.flood(options)?);
         }
     }
     for server in servers {
@@ -179,7 +193,9 @@ impl Serving {
         let end = self.thread.join().map_err(|_| "the server panicked")?;
         match end? {
             Outcome::Done => Ok(()),
-            other => Err(format!("the server ended as {other:?}").into()),
+            other @ (Outcome::Crash | Outcome::Unfinished) => {
+                Err(format!("the server ended as {other:?}").into())
+            }
         }
     }
 }
@@ -263,12 +279,12 @@ fn print(measured: &Measured) {
     println!("| one at a time | p50, µs | p99, µs | p50 / the loop's |");
     println!("| --- | ---: | ---: | ---: |");
     row("a write and an `fdatasync`, in a loop", &measured.bare);
-    for (runtime, asked, added, _) in &measured.runtimes {
-        row(&format!("{runtime}: a question without storage"), asked);
-        row(
-            &format!("{runtime}: a record stored and acknowledged"),
-            added,
-        );
+    for Runtime {
+        name, asked, added, ..
+    } in &measured.runtimes
+    {
+        row(&format!("{name}: a question without storage"), asked);
+        row(&format!("{name}: a record stored and acknowledged"), added);
     }
     println!("\n| as many as go | records/s, median | least | most |");
     println!("| --- | ---: | ---: | ---: |");
@@ -276,9 +292,9 @@ fn print(measured: &Measured) {
         "| one `fdatasync` a record, in a loop | {:.0} | | |",
         1e6 / bare
     );
-    for (runtime, .., many) in &measured.runtimes {
+    for Runtime { name, many, .. } in &measured.runtimes {
         println!(
-            "| {runtime}: group commit | {:.0} | {:.0} | {:.0} |",
+            "| {name}: group commit | {:.0} | {:.0} | {:.0} |",
             at(many, 0.5),
             at(many, 0.0),
             at(many, 1.0)

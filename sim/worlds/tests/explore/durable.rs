@@ -54,10 +54,6 @@ impl Chat for Durable {
     fn counters(&self) -> &Counters {
         self.inner.counters()
     }
-
-    fn log_bytes(&self) -> u64 {
-        Chat::log_bytes(&self.inner)
-    }
 }
 
 impl Machine for Durable {
