@@ -23,7 +23,7 @@ pub const LINKS: Door = Door(0);
 /// The listener at which clients connect.
 pub const MASTERS: Door = Door(1);
 
-/// One server of a grid that runs the protocol `P`. See [`Machine`] for how to drive it.
+/// One server of a grid that runs the protocol `P`. See [`Machine`](chatroom_machine::Machine) for how to drive it.
 ///
 /// It can be copied and hashed, so that an explorer of states can go back to one and know it again.
 #[derive(Clone, Debug, Hash)]

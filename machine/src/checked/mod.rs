@@ -80,7 +80,7 @@ enum Phase {
 }
 
 /// A machine whose contract with its driver is checked on both sides: every [`Rule`], at every
-/// call. It is a [`Machine`] itself, stands between the two, and changes nothing.
+/// call. It is a [`Machine`](crate::Machine) itself, stands between the two, and changes nothing.
 ///
 /// After a breach it goes on as well as it can, but what it says then may follow from the first.
 /// Two that hold equal machines hash alike.
