@@ -16,6 +16,20 @@ const AROUND: u64 = 7;
 /// The longest heartbeat, or greeting: `ping`, a blank, two digits, a newline.
 const BEAT: u64 = 8;
 
+/// A delivery in words, made only if somebody reads them, which is rare.
+struct Took<'a> {
+    who: Who,
+    text: &'a str,
+    from: Who,
+}
+
+impl fmt::Display for Took<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, text, from } = self;
+        write!(f, "server {who} took {} from {from}", shown(text))
+    }
+}
+
 impl Judge {
     /// A life accepted a broadcast.
     pub(super) fn own_message(&mut self, now: Time, step: u64, who: Who, text: &str) -> Judgement {
@@ -72,8 +86,7 @@ impl Judge {
             let text = format!("server {who} took a message from a master's connection {conn}");
             return broken(NO_CREATION, text, &[step]);
         };
-        // Nearly always nobody reads it.
-        let at = fmt::from_fn(|f| write!(f, "server {who} took {} from {from}", shown(text)));
+        let at = Took { who, text, from };
         if from.host.0 != u16::try_from(sender).unwrap_or(u16::MAX) {
             return broken(
                 NO_CREATION,
