@@ -250,6 +250,7 @@ impl<O> Config<O> {
 
 /// A value of a [`Config`] that is out of its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The number of servers.
     Servers(u32),

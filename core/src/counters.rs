@@ -4,6 +4,7 @@ use crate::news::Why;
 
 /// Sums since the server began; each only grows. [`Why::label`] names the closes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Counters {
     /// Messages broadcast by the protocol.
     pub broadcasts: u64,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// What kept a runtime from running. Nothing that a peer does leads here.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// A door's address could not be listened on.
     Bind {

@@ -69,6 +69,7 @@ pub enum PollMode {
 
 /// What a wait tells of one source, or of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The key that it was added with.
     pub key: u64,

@@ -55,6 +55,7 @@ impl Files {
 
 /// What a system said to a call on a file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct DiskError {
     /// What was tried, as in "write to".
     pub doing: &'static str,

@@ -10,6 +10,7 @@ const SHOWN: usize = 200;
 
 /// Where a replay first got something else than what was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The number of the record, the first being 1.
     pub record: u64,

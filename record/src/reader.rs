@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read};
 
 /// Why a file could not be read as a recording.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum FormatError {
     /// It does not begin as a recording does.
     NotARecording,

@@ -12,6 +12,7 @@ use std::io::Read;
 
 /// What a replay that got every output again has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// How many calls were made.
     pub calls: u64,
@@ -44,6 +45,7 @@ impl fmt::Display for Report {
 
 /// Why a replay did not succeed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Failure {
     /// The machine did something else than what was recorded.
     Differs(Box<Difference>),

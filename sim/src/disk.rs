@@ -23,6 +23,7 @@ pub struct SimDisk(Rc<RefCell<Image>>);
 
 /// Why a call on a simulated disk failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DiskError {
     /// There is no room.
     Full,

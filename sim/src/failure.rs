@@ -17,6 +17,7 @@ const BEFORE: u64 = 12;
 
 /// A failure that can be read and replayed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The seed of the plan.
     pub seed: u64,

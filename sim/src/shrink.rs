@@ -31,6 +31,7 @@ impl Default for Budget {
 
 /// What shrinking came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shrunk {
     /// The smallest plan that was found to fail.
     pub plan: Plan,

@@ -54,6 +54,7 @@ pub trait Subject {
 
 /// What became of one judged run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Judged {
     /// What broke, what interesting cases came up, how much was simulated.
     pub verdict: Verdict,

@@ -36,6 +36,7 @@ pub struct Verdict {
 
 /// What a sweep came to.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Swept {
     /// The smallest seed that failed, with what broke. Without a time limit it is the same on
     /// every machine, with any number of threads.

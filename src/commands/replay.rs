@@ -298,6 +298,6 @@ fn replay(path: &Path) -> Result<String, Refusal> {
             }
             Err(Refusal::Differs(what))
         }
-        Err(Broken::Format(error)) => Err(Refusal::Unread(error.to_string())),
+        Err(failure) => Err(Refusal::Unread(failure.to_string())),
     }
 }

@@ -345,7 +345,6 @@ impl Serve {
                 error,
                 "is that an address of this machine, and a descriptor left (ulimit -n)?",
             ),
-            Error::System { .. } => Failure::denied(error, LIMITS),
             Error::NoState => Failure::usage(error, "give it one"),
             Error::Locked { .. } => {
                 Failure::denied(error, "end that server, or take another directory")
@@ -354,6 +353,7 @@ impl Serve {
                 error,
                 "the server ends rather than go on with records that may be lost",
             ),
+            Error::System { .. } | _ => Failure::denied(error, LIMITS),
         }
     }
 }
@@ -412,6 +412,7 @@ fn misfit(error: ConfigError) -> Failure {
                 _ => hint,
             },
         ),
+        _ => Failure::usage(error, hint),
     }
 }
 

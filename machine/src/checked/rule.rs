@@ -137,6 +137,7 @@ impl fmt::Display for Rule {
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Breach {
     /// The rule.
     pub rule: Rule,

@@ -67,6 +67,7 @@ pub struct Birth {
 
 /// What a run came to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Outcome<O> {
     /// What broke, if anything did.
     pub violation: Option<Violation>,

@@ -25,6 +25,7 @@ const MAX_DRIFT: u32 = 500_000;
 
 /// A plan that can't be read or run: where, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanError {
     /// The line of the text, from 1; 0 for a plan that did not come from a text.
     pub line: usize,

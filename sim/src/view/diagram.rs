@@ -424,8 +424,9 @@ impl<'a> Bands<'a> {
             Change::Deaf(client, on) => self.at(index, "deaf", Lane::Client(*client), label(*on)),
             Change::Heal => {
                 let all = std::mem::take(&mut self.faults);
-                let (deaf, ended): (BTreeMap<Fault, usize>, BTreeMap<Fault, usize>) =
-                    all.into_iter().partition(|((name, _, _), _)| *name == "deaf");
+                let (deaf, ended): (BTreeMap<Fault, usize>, BTreeMap<Fault, usize>) = all
+                    .into_iter()
+                    .partition(|((name, _, _), _)| *name == "deaf");
                 self.faults = deaf;
                 for band in ended.into_values() {
                     self.close(Some(band), index);
