@@ -260,15 +260,15 @@ const PRINTING: [&str; 11] = [
     "sim explore --servers 2 --messages 1 --crashes 0",
     "sim script tests/message.input",
     "sim script --print tests/message.input",
-    "sim replay sim/tests/plans/finished-and-left.plan",
-    "sim trace sim/tests/plans/finished-and-left.plan",
-    "sim replay sim/tests/plans/torn-line-explored.plan",
-    "sim trace sim/tests/plans/torn-line-explored.plan",
+    "sim replay sim/worlds/tests/plans/finished-and-left.plan",
+    "sim trace sim/worlds/tests/plans/finished-and-left.plan",
+    "sim replay sim/worlds/tests/plans/torn-line-explored.plan",
+    "sim trace sim/worlds/tests/plans/torn-line-explored.plan",
 ];
 
 #[test]
 fn a_path_of_the_explorer_is_replayed_and_drawn_as_a_plan_is_and_not_shrunk() {
-    const PLAN: &str = "sim/tests/plans/torn-line-explored.plan";
+    const PLAN: &str = "sim/worlds/tests/plans/torn-line-explored.plan";
     let replay = run(&format!("sim replay {PLAN}"));
     assert_eq!(
         text(&replay.stdout),
