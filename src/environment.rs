@@ -8,12 +8,13 @@ use std::env;
 /// What the variables of this project begin with.
 const PREFIX: &str = "CHATROOM_";
 /// Variables of the project's tools and tests, which a server may inherit from them.
-const TOOLS: [&str; 10] = [
+const TOOLS: [&str; 11] = [
     "CHATROOM_ATTACKS",
     "CHATROOM_BROWSER",
     "CHATROOM_GOLDEN",
     "CHATROOM_LONG",
     "CHATROOM_SIM_PRINT_HASHES",
+    "CHATROOM_STORAGE_SEEDS",
     "CHATROOM_STRICT",
     "CHATROOM_TEST_ALONE",
     "CHATROOM_TEST_BINARY",
@@ -117,6 +118,7 @@ mod tests {
         }
         for name in [
             "CHATROOM_HOST",
+            "CHATROOM_STORAGE_SEEDS",
             "CHATROOM_STRICT",
             "CHATROOM_MASTER",
             "CHATROOM_MASTER_ID",

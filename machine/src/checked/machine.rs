@@ -1,6 +1,6 @@
 //! The calls, passed on.
 
-use super::call::{Answer, Call, Wrong};
+use super::call::{Answer, Before, Call, Wrong};
 use super::rule::Rule;
 use super::table::Stage;
 use super::{Checked, Phase};
@@ -82,7 +82,9 @@ impl<M: Machine> Machine for Checked<M> {
         let before = self.begin_call(now, call, wrong);
         self.timeout = None;
         let answer = self.machine.handle_dialled(now, conn, outcome);
-        if self.judge(call, wrong, before, answer) {
+        let taken = self.judge(call, wrong, before, answer);
+        let unheard = wrong.is_none() && closed_meanwhile(before, answer);
+        if taken || (unheard && outcome == Dialled::Connected) {
             match (outcome, self.table.get(conn)) {
                 (Dialled::Connected, Some(entry)) => entry.stage = Stage::Open,
                 (Dialled::Connected, None) => {}
@@ -141,7 +143,9 @@ impl<M: Machine> Machine for Checked<M> {
         let before = self.begin_call(now, call, wrong);
         self.timeout = None;
         let answer = self.machine.handle_lost(now, conn, loss);
-        if self.judge(call, wrong, before, answer) {
+        let taken = self.judge(call, wrong, before, answer);
+        let unheard = wrong.is_none() && closed_meanwhile(before, answer);
+        if taken || (unheard && loss == Loss::Finished) {
             match (loss, self.table.get(conn)) {
                 (Loss::Finished, Some(entry)) => entry.stage = Stage::Finished,
                 (Loss::Finished, None) => {}
@@ -261,6 +265,12 @@ impl<M: Machine> Machine for Checked<M> {
     fn poll_timeout(&self) -> Option<Timeout> {
         self.machine.poll_timeout()
     }
+}
+
+/// Whether the machine may have closed the connection of a right call, and the driver has not heard
+/// of it yet.
+fn closed_meanwhile(before: Before, answer: Result<(), Misuse>) -> bool {
+    !before.drained && answer == Err(Misuse::Stale)
 }
 
 impl<M: Machine> Checked<M> {

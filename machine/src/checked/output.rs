@@ -148,7 +148,9 @@ impl<M: Machine> Checked<M> {
             );
             self.breach(Rule::AcceptsOn, detail);
         }
-        if let Some(slot) = self.table.passed_over() {
+        if self.phase != Phase::Halted
+            && let Some(slot) = self.table.passed_over()
+        {
             let detail = format!("it passed over slot {slot}");
             self.breach(Rule::SlotsNotDense, detail);
         }

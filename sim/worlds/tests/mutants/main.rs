@@ -139,8 +139,8 @@ fn table(deaths: &[(Mutant, Death)]) -> String {
          configured; *bent* is the server that ships with something bent between it and its driver; \
          *broken* is a second, simple server of the tests with one defect. The three without a \
          defect live on the same seeds.\n\n\
-         `sim/tests/mutants/` makes this table: with `CHATROOM_GOLDEN=write` in the \
-         environment, `cargo test -p chatroom-sim --test mutants` writes it anew, and without it \
+         `sim/worlds/tests/mutants/` makes this table: with `CHATROOM_GOLDEN=write` in the \
+         environment, `cargo test -p chatroom-worlds --test mutants` writes it anew, and without it \
          the test fails if a mutant lives or if anything here is not so. `said.txt` beside it has \
          what the checkers say.\n\n\
          | mutant | server | profile | checker | seeds | caught before by |\n\
