@@ -8,7 +8,7 @@ use std::env;
 /// What the variables of this project begin with.
 const PREFIX: &str = "CHATROOM_";
 /// Variables of the project's tools and tests, which a server may inherit from them.
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 12] = [
     "CHATROOM_ATTACKS",
     "CHATROOM_BROWSER",
     "CHATROOM_GOLDEN",
@@ -18,6 +18,7 @@ const TOOLS: [&str; 11] = [
     "CHATROOM_STRICT",
     "CHATROOM_TEST_ALONE",
     "CHATROOM_TEST_BINARY",
+    "CHATROOM_TEST_COUNTER",
     "CHATROOM_TEST_INSIDE",
     "CHATROOM_TIMEOUT",
 ];
