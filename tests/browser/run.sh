@@ -16,7 +16,7 @@ done
 
 pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT
-cargo build --quiet --locked -p chatroom-sim --example diagram
+cargo build --quiet --locked -p chatroom-worlds --example diagram
 diagram=${CARGO_TARGET_DIR:-target}/debug/examples/diagram
 for file in small.html small.svg wide.html large.html large.svg; do
     "$diagram" "${file%.*}" "$pages/$file"

@@ -1,6 +1,6 @@
 //! What a seed means and what the tools write, byte for byte: a digest each, in `golden.txt`. Where
 //! one differs, every seed that somebody noted down means something else, or every reader sees
-//! something else. If that is meant, `CHATROOM_GOLDEN=write cargo test -p chatroom-sim --test
+//! something else. If that is meant, `CHATROOM_GOLDEN=write cargo test -p chatroom-worlds --test
 //! golden` takes the new ones down.
 
 mod committed;
