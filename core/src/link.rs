@@ -25,17 +25,17 @@ pub(crate) enum Role {
     Peer(u32),
 }
 
-/// Lines for one link alone, which go out once it has read the send log up to `at`: so they keep
-/// their place among the broadcasts, and cut none.
-#[derive(Clone, Debug, Hash)]
-struct Segment {
+/// Where lines for one link alone stand among the broadcasts: they go out once the link has read
+/// the send log up to `at`, so that they keep their order and cut none.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Mark {
     at: u64,
-    bytes: Vec<u8>,
+    /// How many bytes of them were not sent.
+    left: usize,
 }
 
-/// From this size on a segment grows no more: what was sent of one is freed only when all of it
-/// was.
-const SEGMENT: usize = 64 << 10;
+/// From so many bytes on, those of [`Link::own`] that were sent are let go before all are.
+const SENT_MOST: usize = 64 << 10;
 
 /// One connection of the mesh.
 #[derive(Clone, Debug, Hash)]
@@ -56,12 +56,12 @@ pub(crate) struct Link {
     /// Lines of unknown kinds so far.
     pub(crate) skipped: u64,
     /// Lines for this link alone, in the order in which they are sent: heartbeats, and messages to
-    /// one peer. Bounded by the peer's lag, to which it counts.
-    own: VecDeque<Segment>,
-    /// How much of the first segment was sent.
-    taken: usize,
-    /// Bytes of all segments that were not sent.
-    own_left: usize,
+    /// one peer. Bounded by the peer's lag, to which it counts. Keeps its room when all were sent.
+    own: Vec<u8>,
+    /// How much of it was sent.
+    own_sent: usize,
+    /// Where the rest of it stands.
+    marks: VecDeque<Mark>,
     /// How far the link has read the send log. Meaningful in a session.
     pub(crate) offset: u64,
     /// When the transport last took bytes, or when bytes were first owed to it.
@@ -95,9 +95,9 @@ impl Link {
             framer: Framer::new(longest),
             expect: Vec::new(),
             skipped: 0,
-            own: VecDeque::new(),
-            taken: 0,
-            own_left: 0,
+            own: Vec::new(),
+            own_sent: 0,
+            marks: VecDeque::new(),
             offset: 0,
             progress: now,
             stepped: now,
@@ -127,21 +127,20 @@ impl Link {
     }
 
     pub(crate) fn pending<'a>(&'a self, mut skip: usize, log: &'a SendLog) -> &'a [u8] {
-        let (mut offset, mut taken) = (self.offset, self.taken);
-        for segment in &self.own {
-            let before = segment.at.saturating_sub(offset) as usize;
+        let (mut offset, mut own) = (self.offset, self.own_sent);
+        for mark in &self.marks {
+            let before = mark.at.saturating_sub(offset) as usize;
             if skip < before {
                 let piece = log.piece(offset + skip as u64);
                 return &piece[..piece.len().min(before - skip)];
             }
             skip -= before;
             offset += before as u64;
-            let bytes = &segment.bytes[taken..];
-            if skip < bytes.len() {
-                return &bytes[skip..];
+            if skip < mark.left {
+                return &self.own[own + skip..own + mark.left];
             }
-            skip -= bytes.len();
-            taken = 0;
+            skip -= mark.left;
+            own += mark.left;
         }
         match self.role {
             Role::Peer(_) => log.piece(offset + skip as u64),
@@ -188,7 +187,7 @@ impl Link {
 
     /// How many bytes are pending.
     pub(crate) const fn owed(&self, log: &SendLog) -> u64 {
-        let own = self.own_left as u64;
+        let own = self.own_left() as u64;
         match self.role {
             Role::Peer(_) => own + log.end() - self.offset,
             Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => own,
@@ -197,7 +196,7 @@ impl Link {
 
     /// Bytes for this link alone that are pending.
     pub(crate) const fn own_left(&self) -> usize {
-        self.own_left
+        self.own.len() - self.own_sent
     }
 
     /// Queues a line for this link alone, behind all that is in the send log.
@@ -206,17 +205,14 @@ impl Link {
             Role::Peer(_) => log.end(),
             Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => 0,
         };
-        match self.own.back_mut() {
-            Some(last) if last.at == at && last.bytes.len() < SEGMENT => {
-                line.iter()
-                    .for_each(|piece| last.bytes.extend_from_slice(piece));
-            }
-            Some(_) | None => {
-                let bytes = line.concat();
-                self.own.push_back(Segment { at, bytes });
-            }
+        let before = self.own.len();
+        line.iter()
+            .for_each(|piece| self.own.extend_from_slice(piece));
+        let left = self.own.len() - before;
+        match self.marks.back_mut() {
+            Some(last) if last.at == at => last.left += left,
+            Some(_) | None => self.marks.push_back(Mark { at, left }),
         }
-        self.own_left += line.iter().map(|piece| piece.len()).sum::<usize>();
     }
 
     /// The transport took `count` of the pending bytes. How many of them were the send log's.
@@ -232,24 +228,29 @@ impl Link {
         }
         let (begin, mut left) = (self.offset, count);
         while left > 0 {
-            match self.own.front() {
-                Some(segment) if segment.at <= self.offset => {
-                    let all = segment.bytes.len();
-                    let now = left.min(all - self.taken);
+            match self.marks.front_mut() {
+                Some(mark) if mark.at <= self.offset => {
+                    let now = left.min(mark.left);
                     left -= now;
-                    self.own_left -= now;
-                    self.taken += now;
-                    if self.taken == all {
-                        self.own.pop_front();
-                        self.taken = 0;
+                    mark.left -= now;
+                    self.own_sent += now;
+                    if mark.left == 0 {
+                        self.marks.pop_front();
                     }
                 }
                 next => {
-                    let now = next.map_or(left as u64, |s| (s.at - self.offset).min(left as u64));
+                    let now = next.map_or(left as u64, |it| (it.at - self.offset).min(left as u64));
                     left -= now as usize;
                     self.offset += now;
                 }
             }
+        }
+        if self.marks.is_empty() {
+            self.own.clear();
+            self.own_sent = 0;
+        } else if self.own_sent >= SENT_MOST {
+            self.own.drain(..self.own_sent);
+            self.own_sent = 0;
         }
         self.offset - begin
     }
@@ -292,5 +293,19 @@ mod tests {
             }
             assert_eq!((link.owed(&log), link.own_left()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_link_that_is_always_a_little_behind_keeps_no_more_than_it_is_owed() {
+        let log = SendLog::default();
+        let mut link = Link::new(Conn::new(0, 0), Role::Outbound(1), Time::ZERO, 100);
+        link.identify(1, Vec::new(), Time::ZERO, log.end());
+        for _ in 0..1000 {
+            link.queue(&[&[b'x'; 4000]], &log);
+            while link.own_left() > 6000 {
+                link.took(1000, Time::ZERO);
+            }
+        }
+        assert!(link.own.len() <= SENT_MOST + 10_000);
     }
 }

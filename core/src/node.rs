@@ -23,7 +23,8 @@ pub const LINKS: Door = Door(0);
 /// The listener at which clients connect.
 pub const MASTERS: Door = Door(1);
 
-/// One server of a grid that runs the protocol `P`. See [`Machine`](chatroom_machine::Machine) for how to drive it.
+/// One server of a grid that runs the protocol `P`. See [`Machine`](chatroom_machine::Machine) for
+/// how to drive it.
 ///
 /// It can be copied and hashed, so that an explorer of states can go back to one and know it again.
 #[derive(Clone, Debug, Hash)]
@@ -187,6 +188,9 @@ impl<P: Protocol> Node<P> {
                 Ok(message) => {
                     if self.mesh.has_reports() {
                         self.dispatch();
+                        if self.phase == Phase::Halted {
+                            return;
+                        }
                     }
                     if let Some((peer, body)) = message {
                         let result =
@@ -309,24 +313,21 @@ impl<P: Protocol> Node<P> {
     /// Lets go on who waited, once what it waited for has come; ends when all is flushed.
     fn settle(&mut self) {
         self.dispatch();
-        if self.phase != Phase::Halted {
-            let timeout = self.protocol.next_timeout();
-            self.out.timers.set(Timer::Protocol, timeout);
+        if self.phase == Phase::Halted {
+            return;
         }
-        match self.phase {
-            Phase::Halted => return,
-            Phase::Ending => {
-                let stored = self.volumes.cost() == 0;
-                if stored && !self.mesh.owes() && self.clients.owed() == 0 {
-                    // Who watches is owed this as well.
-                    self.with(P::ending);
-                    if self.clients.owed() == 0 {
-                        self.halt(Halt::Done);
-                    }
+        let timeout = self.protocol.next_timeout();
+        self.out.timers.set(Timer::Protocol, timeout);
+        if self.phase == Phase::Ending {
+            let stored = self.volumes.cost() == 0;
+            if stored && !self.mesh.owes() && self.clients.owed() == 0 {
+                // Who watches is owed this as well.
+                self.with(P::ending);
+                if self.clients.owed() == 0 && self.phase == Phase::Ending {
+                    self.halt(Halt::Done);
                 }
-                return;
             }
-            Phase::Running => {}
+            return;
         }
         if !self.clients.waiting.is_empty() {
             self.settle_clients();
@@ -394,8 +395,14 @@ impl<P: Protocol> Node<P> {
     /// The end in good order: everything is closed.
     fn halt(&mut self, how: Halt) {
         self.with(P::ending);
-        self.mesh.leave(&mut self.out, Why::Ending);
-        self.dispatch();
+        if self.phase != Phase::Halted {
+            self.mesh.leave(&mut self.out, Why::Ending);
+            self.dispatch();
+        }
+        // The protocol may have crashed.
+        if self.phase == Phase::Halted {
+            return;
+        }
         for slot in 0..self.clients.slots() {
             if let Some(client) = self.clients.at(slot) {
                 let conn = client.conn;
