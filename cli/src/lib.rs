@@ -1,6 +1,6 @@
 //! What the command line of a protocol is made of: the [simulator's commands](sim) over a
-//! [`Subject`], errors of one sentence and a hint, a log on
-//! standard error, and, on Unix, signals as a request to stop.
+//! [`Subject`], errors of one sentence and a hint, a log on standard error, and, on Unix, signals
+//! as a request to stop.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -47,7 +47,7 @@ where
     #[cfg(not(unix))]
     drop(make);
     let matches = Program::<S>::command().name(program).get_matches();
-    let program = match Program::<S>::from_arg_matches(&matches) {
+    let result = match Program::<S>::from_arg_matches(&matches) {
         Ok(parsed) => match parsed.what {
             #[cfg(unix)]
             What::Serve(serve) => serve.run(make),
@@ -55,5 +55,5 @@ where
         },
         Err(error) => error.exit(),
     };
-    program.unwrap_or_else(|failure| failure.report())
+    result.unwrap_or_else(|failure| failure.report())
 }

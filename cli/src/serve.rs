@@ -3,21 +3,103 @@
 use crate::failure::Failure;
 use crate::logging::{self, Verbosity};
 use crate::signals;
-use chatroom_driver::{Addresses, Observer, Outcome};
+use chatroom_driver::{Addresses, Error, Observer, Outcome, Stop};
 use chatroom_machine::{Level, Machine, Notice, Time};
 use clap::{Args, ValueEnum};
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What drives a server.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// The exit status of a server that crashed, as a client's command may have asked for.
+pub const CRASHED: u8 = 3;
+/// The exit status after a shutdown whose bound passed before all was sent.
+pub const UNFINISHED: u8 = 4;
+/// The hint when the system denies something.
+pub const LIMITS: &str = "look at the limits of processes and descriptors (ulimit -a)";
+
+/// What a server runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Runtime {
-    /// Plain threads.
+    /// A thread for each connection.
     Std,
-    /// The smol executor.
+    /// One thread for all of them.
     Smol,
+}
+
+impl Runtime {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Std => "std",
+            Self::Smol => "smol",
+        }
+    }
+
+    /// Runs a machine until it ends.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn run<M, O>(
+        self,
+        machine: M,
+        addresses: Addresses,
+        observer: O,
+        stop: &Stop,
+    ) -> Result<Outcome, Error>
+    where
+        M: Machine + Send,
+        O: Observer<M> + Send,
+    {
+        match self {
+            Self::Std => chatroom_runtime_std::run(machine, addresses, observer, stop),
+            Self::Smol => chatroom_runtime_smol::run(machine, addresses, observer, stop),
+        }
+    }
+}
+
+/// Has a panic in any thread end the process: of a server without one of its threads the peers had
+/// better hear that it is dead.
+pub fn end_on_panic() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        std::process::abort();
+    }));
+}
+
+/// A stop that signals request.
+///
+/// # Errors
+/// The system denies it.
+pub fn stop() -> Result<Stop, Failure> {
+    signals::stop().map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), LIMITS))
+}
+
+/// Why a server could not run, as a person reads it.
+#[must_use]
+pub fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Bind { cause, .. } if cause.kind() == ErrorKind::AddrInUse => Failure::denied(
+            error,
+            "end what listens there, or give another port or address",
+        ),
+        Error::Bind { .. } => Failure::denied(
+            error,
+            "is that an address of this machine, and a descriptor left (ulimit -n)?",
+        ),
+        Error::NoState => Failure::usage(error, "give it one"),
+        Error::Locked { .. } => {
+            Failure::denied(error, "end that server, or take another directory")
+        }
+        Error::Storage { .. } => Failure::denied(
+            error,
+            "the server ends rather than go on with records that may be lost",
+        ),
+        Error::System { .. } | _ => Failure::denied(error, LIMITS),
+    }
 }
 
 /// Run one server of a grid.
@@ -102,19 +184,14 @@ impl Serve {
             places: links,
             state: self.state.clone(),
         };
-        let denied = |error: &dyn Display| {
-            Failure::denied(error, "is another server of this id still running?")
-        };
-        let stop = signals::stop().map_err(|error| denied(&error))?;
+        end_on_panic();
+        let stop = stop()?;
         let _guard = logging::begin(self.log);
-        let outcome = match self.runtime {
-            Runtime::Std => chatroom_runtime_std::run(machine, addresses, Logged, &stop),
-            Runtime::Smol => chatroom_runtime_smol::run(machine, addresses, Logged, &stop),
-        };
-        match outcome.map_err(|error| denied(&error))? {
+        let outcome = self.runtime.run(machine, addresses, Logged, &stop);
+        match outcome.map_err(|error| failure(&error))? {
             Outcome::Done => Ok(ExitCode::SUCCESS),
-            Outcome::Crash => Ok(ExitCode::from(3)),
-            Outcome::Unfinished => Ok(ExitCode::from(4)),
+            Outcome::Crash => Ok(ExitCode::from(CRASHED)),
+            Outcome::Unfinished => Ok(ExitCode::from(UNFINISHED)),
         }
     }
 }

@@ -24,20 +24,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, io};
 
-/// How the commands are called: what comes before the name of one, and the options of the subject.
-#[derive(Clone, Copy, Debug)]
-pub struct Called<'a> {
-    /// The program, as in `chatroom sim`.
-    pub program: &'a str,
-    /// The subject's options, each with a blank before it; empty if there are none.
-    pub options: &'a str,
-}
-
-impl Called<'_> {
-    /// The command that replays a plan, up to its path.
-    fn replay(self) -> String {
-        format!("{} replay{}", self.program, self.options)
-    }
+/// The command that replays a plan, up to its path. `program` is what comes before the name of a
+/// command, as in `chatroom sim`.
+fn replay<S: Subject>(program: &str, subject: &S) -> String {
+    format!("{program} replay{}", subject.options())
 }
 
 /// Where plans of failures are saved.
@@ -157,23 +147,13 @@ impl<S: Subject + Args + Sync> Commands<S> {
     /// # Errors
     /// What keeps it from being done.
     pub fn run(self, program: &str) -> Result<ExitCode, Failure> {
-        macro_rules! run {
-            ($with:expr) => {{
-                let options = $with.subject.options();
-                let called = Called {
-                    program,
-                    options: &options,
-                };
-                $with.command.run(&$with.subject, called)
-            }};
-        }
         match self {
-            Self::Run(with) => run!(with),
-            Self::Sweep(with) => run!(with),
-            Self::Replay(with) => run!(with),
-            Self::Shrink(with) => run!(with),
-            Self::Trace(with) => run!(with),
-            Self::CheckDeterminism(with) => run!(with),
+            Self::Run(with) => with.command.run(&with.subject, program),
+            Self::Sweep(with) => with.command.run(&with.subject, program),
+            Self::Replay(with) => with.command.run(&with.subject, program),
+            Self::Shrink(with) => with.command.run(&with.subject, program),
+            Self::Trace(with) => with.command.run(&with.subject, program),
+            Self::CheckDeterminism(with) => with.command.run(&with.subject),
         }
     }
 }
@@ -212,10 +192,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// It can't be read, or is no plan.
-pub fn read_plan<S: Subject>(path: &Path, called: Called<'_>) -> Result<Plan, Failure> {
+pub fn read_plan<S: Subject>(path: &Path, program: &str) -> Result<Plan, Failure> {
     let hint = format!(
         "plans are made by `{} run --save FILE` and by failures",
-        called.program
+        program
     );
     let text = fs::read(path)
         .map_err(|e| Failure::denied(format!("cannot read {}: {e}", path.display()), &hint))?;
@@ -227,12 +207,12 @@ pub fn read_plan<S: Subject>(path: &Path, called: Called<'_>) -> Result<Plan, Fa
     Ok(plan)
 }
 
-fn unfit(path: &Path, called: Called<'_>, error: impl std::fmt::Display) -> Failure {
+fn unfit(path: &Path, program: &str, error: impl std::fmt::Display) -> Failure {
     Failure::denied(
         format!("{}: {error}", path.display()),
         format!(
             "`{} run --save FILE` makes plans whose network and limits are in bounds",
-            called.program
+            program
         ),
     )
 }
@@ -249,13 +229,18 @@ pub fn unwritten(path: &Path, error: &io::Error) -> Failure {
 /// Says what broke, with a plan on disk.
 fn tell<S: Subject>(
     subject: &S,
-    called: Called<'_>,
+    program: &str,
     seed: u64,
     profile: Profile,
     folder: &Path,
 ) -> Result<ExitCode, Failure> {
-    let program = called.program;
-    match Broken::of_seed(subject, seed, profile, Budget::default(), &called.replay()) {
+    match Broken::of_seed(
+        subject,
+        seed,
+        profile,
+        Budget::default(),
+        &replay(program, subject),
+    ) {
         Some(mut broken) => {
             broken.save(folder).map_err(|e| unwritten(folder, &e))?;
             say(&broken)?;
@@ -276,11 +261,7 @@ impl Run {
     ///
     /// # Errors
     /// A file that could not be read or written, a plan that is none for the subject.
-    pub fn run<S: Subject + Sync>(
-        &self,
-        subject: &S,
-        called: Called<'_>,
-    ) -> Result<ExitCode, Failure> {
+    pub fn run<S: Subject + Sync>(&self, subject: &S, program: &str) -> Result<ExitCode, Failure> {
         if let Some(path) = &self.save {
             fs::write(path, subject.plan(self.seed, self.profile).to_string())
                 .map_err(|e| unwritten(path, &e))?;
@@ -288,7 +269,7 @@ impl Run {
         let judged = run_seed(subject, self.seed, self.profile);
         if judged.verdict.violation.is_some() {
             let folder = &self.failures.failures;
-            return tell(subject, called, self.seed, self.profile, folder);
+            return tell(subject, program, self.seed, self.profile, folder);
         }
         say(format_args!(
             "seed {}: nothing broke in {} events and {}.{:03} simulated seconds, hash {:016x}",
@@ -307,11 +288,7 @@ impl SweepSeeds {
     ///
     /// # Errors
     /// A file that could not be read or written, a plan that is none for the subject.
-    pub fn run<S: Subject + Sync>(
-        &self,
-        subject: &S,
-        called: Called<'_>,
-    ) -> Result<ExitCode, Failure> {
+    pub fn run<S: Subject + Sync>(&self, subject: &S, program: &str) -> Result<ExitCode, Failure> {
         let sweep = Sweep {
             seeds: self.seeds.clone(),
             jobs: self.jobs.into(),
@@ -347,7 +324,7 @@ impl SweepSeeds {
         }
         if let Some((seed, _)) = swept.first {
             let folder = &self.failures.failures;
-            return tell(subject, called, seed, self.profile, folder);
+            return tell(subject, program, seed, self.profile, folder);
         }
         let missing = swept.sometimes.missing();
         if swept.seeds >= ENOUGH && !missing.is_empty() {
@@ -367,13 +344,9 @@ impl Replay {
     ///
     /// # Errors
     /// A file that could not be read or written, a plan that is none for the subject.
-    pub fn run<S: Subject + Sync>(
-        &self,
-        subject: &S,
-        called: Called<'_>,
-    ) -> Result<ExitCode, Failure> {
-        let plan = read_plan::<S>(&self.plan, called)?;
-        self.run_plan(subject, called, &plan)
+    pub fn run<S: Subject + Sync>(&self, subject: &S, program: &str) -> Result<ExitCode, Failure> {
+        let plan = read_plan::<S>(&self.plan, program)?;
+        self.run_plan(subject, program, &plan)
     }
 
     /// Runs the command on a plan that was read.
@@ -383,10 +356,10 @@ impl Replay {
     pub fn run_plan<S: Subject>(
         &self,
         subject: &S,
-        called: Called<'_>,
+        program: &str,
         plan: &Plan,
     ) -> Result<ExitCode, Failure> {
-        let unfit = |error| unfit(&self.plan, called, error);
+        let unfit = |error| unfit(&self.plan, program, error);
         let judged = judge(subject, plan).map_err(unfit)?;
         if judged.verdict.violation.is_none() {
             say(format_args!(
@@ -400,7 +373,7 @@ impl Replay {
             runs: 0,
             time: Duration::ZERO,
         };
-        let broken = Broken::of_plan(subject, plan, budget, &called.replay());
+        let broken = Broken::of_plan(subject, plan, budget, &replay(program, subject));
         if let Some(mut broken) = broken.map_err(unfit)? {
             broken.path = Some(self.plan.clone());
             say(&broken)?;
@@ -414,13 +387,9 @@ impl Shrink {
     ///
     /// # Errors
     /// A file that could not be read or written, a plan that is none for the subject.
-    pub fn run<S: Subject + Sync>(
-        &self,
-        subject: &S,
-        called: Called<'_>,
-    ) -> Result<ExitCode, Failure> {
-        let plan = read_plan::<S>(&self.plan, called)?;
-        let judged = judge(subject, &plan).map_err(|e| unfit(&self.plan, called, e))?;
+    pub fn run<S: Subject + Sync>(&self, subject: &S, program: &str) -> Result<ExitCode, Failure> {
+        let plan = read_plan::<S>(&self.plan, program)?;
+        let judged = judge(subject, &plan).map_err(|e| unfit(&self.plan, program, e))?;
         let Some(violation) = judged.verdict.violation else {
             return Err(Failure::denied(
                 format!("{} breaks nothing", self.plan.display()),
@@ -451,7 +420,7 @@ impl Shrink {
         ))?;
         say(format_args!(
             "replay: {} {}",
-            called.replay(),
+            replay(program, subject),
             into.display()
         ))?;
         Ok(ExitCode::SUCCESS)
@@ -463,13 +432,9 @@ impl Trace {
     ///
     /// # Errors
     /// A file that could not be read or written, a plan that is none for the subject.
-    pub fn run<S: Subject + Sync>(
-        &self,
-        subject: &S,
-        called: Called<'_>,
-    ) -> Result<ExitCode, Failure> {
-        let plan = read_plan::<S>(&self.plan, called)?;
-        self.run_plan(subject, called, &plan)
+    pub fn run<S: Subject + Sync>(&self, subject: &S, program: &str) -> Result<ExitCode, Failure> {
+        let plan = read_plan::<S>(&self.plan, program)?;
+        self.run_plan(subject, program, &plan)
     }
 
     /// Runs the command on a plan that was read.
@@ -479,11 +444,11 @@ impl Trace {
     pub fn run_plan<S: Subject>(
         &self,
         subject: &S,
-        called: Called<'_>,
+        program: &str,
         plan: &Plan,
     ) -> Result<ExitCode, Failure> {
-        let recorded = record(subject, plan).map_err(|e| unfit(&self.plan, called, e))?;
-        self.draw::<S>(called, plan, recorded, Vec::new())
+        let recorded = record(subject, plan).map_err(|e| unfit(&self.plan, program, e))?;
+        self.draw(subject, program, plan, recorded, Vec::new())
     }
 
     /// Writes a run of the plan that was recorded, with further notes on it.
@@ -492,13 +457,17 @@ impl Trace {
     /// It can't be printed.
     pub fn draw<S: Subject>(
         &self,
-        called: Called<'_>,
+        subject: &S,
+        program: &str,
         plan: &Plan,
         (recorder, violation): (Recorder, Option<Violation>),
         mut notes: Vec<(&'static str, String)>,
     ) -> Result<ExitCode, Failure> {
         let path = self.plan.display();
-        notes.insert(0, ("replay", format!("{} {path}", called.replay())));
+        notes.insert(
+            0,
+            ("replay", format!("{} {path}", replay(program, subject))),
+        );
         let page = Page {
             title: &format!("A run of {path}"),
             plan: Some(plan),
@@ -525,7 +494,7 @@ impl CheckDeterminism {
     ///
     /// # Errors
     /// What was found can't be printed.
-    pub fn run<S: Subject>(&self, subject: &S, _: Called<'_>) -> Result<ExitCode, Failure> {
+    pub fn run<S: Subject>(&self, subject: &S) -> Result<ExitCode, Failure> {
         let (mut events, mut all) = (0, 0_u64);
         for seed in self.seeds.clone() {
             let [one, other] = [(), ()].map(|()| run_seed(subject, seed, self.profile));

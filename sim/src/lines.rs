@@ -53,6 +53,11 @@ impl<O> ByLine<O> {
         }
     }
 
+    /// Who is given the lines.
+    pub const fn observer(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
     /// The whole lines that `bytes` complete on one direction of a connection.
     fn lines(&mut self, link: u64, direction: usize, bytes: &[u8]) -> Vec<Vec<u8>> {
         let rest = &mut self.unfinished.entry(link).or_default()[direction];

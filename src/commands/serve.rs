@@ -3,7 +3,7 @@
 use crate::environment;
 use crate::grid::Grid;
 use crate::metrics::Metrics;
-use crate::observer::{Housing, Reporter};
+use crate::observer::Reporter;
 use crate::process::Process;
 use crate::scrape;
 use crate::settings::{self, Settings};
@@ -11,11 +11,11 @@ use crate::threads;
 use chatroom_chat::{ChatServer, Config, ConfigError, LINKS, MASTERS};
 use chatroom_cli::failure::Failure;
 use chatroom_cli::logging::{self, Verbosity};
-use chatroom_cli::signals;
-use chatroom_driver::{Addresses, Error, Outcome, Stop};
+use chatroom_cli::serve::{self, CRASHED, Runtime, UNFINISHED};
+use chatroom_driver::{Addresses, Error, Outcome};
 use chatroom_record::Recorder;
+use clap::Args;
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -27,12 +27,6 @@ use std::sync::Arc;
 
 /// The least port that a master may be given: below it lie the links of the largest grid.
 const LEAST_MASTER_PORT: u16 = 10_000;
-/// The hint when the system denies something.
-const LIMITS: &str = "look at the limits of processes and descriptors (ulimit -a)";
-/// The exit status after a master's `crash`.
-const CRASHED: i32 = 3;
-/// The exit status after a shutdown whose bound passed before all was sent.
-const UNFINISHED: u8 = 4;
 
 /// Run one server of a grid.
 ///
@@ -138,35 +132,15 @@ fn expecting<T: FromStr>(what: &'static str) -> impl Fn(&str) -> Result<T, Strin
     move |text| text.parse().map_err(|_| format!("expected {what}"))
 }
 
-/// What a server runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Runtime {
-    /// A thread for each connection.
-    Std,
-    /// One thread for all of them.
-    Smol,
-}
-
-impl Runtime {
-    /// Its name on the command line.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Std => "std",
-            Self::Smol => "smol",
-        }
-    }
-}
-
 impl Serve {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        end_on_panic();
+        serve::end_on_panic();
         environment::check::<Self>()?;
         let config = self.config()?;
         let addresses = self.addresses()?;
         let server = ChatServer::new(config.clone()).map_err(misfit)?;
         self.probe_threads()?;
-        let stop = signals::stop()
-            .map_err(|e| Failure::denied(format!("cannot catch signals: {e}"), LIMITS))?;
+        let stop = serve::stop()?;
         let log = logging::begin(self.log);
         let metrics = self.metrics.map(|at| self.measure(at)).transpose()?;
         let (metrics, metrics_at) = metrics.unzip();
@@ -180,10 +154,10 @@ impl Serve {
         };
         let reporter = Reporter::new(&config, grid, metrics);
         let outcome = match &self.record {
-            None => self.drive(server, addresses, reporter, &stop),
+            None => self.runtime.run(server, addresses, reporter, &stop),
             Some(path) => {
                 let recorder = record(server, &config, path)?;
-                self.drive(recorder, addresses, reporter, &stop)
+                self.runtime.run(recorder, addresses, reporter, &stop)
             }
         };
         match outcome {
@@ -196,7 +170,7 @@ impl Serve {
                 drop(log);
                 Ok(ExitCode::from(UNFINISHED))
             }
-            Ok(Outcome::Crash) => std::process::exit(CRASHED),
+            Ok(Outcome::Crash) => std::process::exit(CRASHED.into()),
             Err(error) => Err(self.failure(&error)),
         }
     }
@@ -226,19 +200,6 @@ impl Serve {
                 hint,
             )
         })
-    }
-
-    fn drive(
-        &self,
-        machine: impl Housing,
-        addresses: Addresses,
-        reporter: Reporter,
-        stop: &Stop,
-    ) -> Result<Outcome, Error> {
-        match self.runtime {
-            Runtime::Std => chatroom_runtime_std::run(machine, addresses, reporter, stop),
-            Runtime::Smol => chatroom_runtime_smol::run(machine, addresses, reporter, stop),
-        }
     }
 
     /// Serves metrics at an address; gives the one that the system chose if the port is 0.
@@ -341,31 +302,9 @@ impl Serve {
                     "end the server that runs there (./stopall), or give another port, --base-port or --host",
                 )
             }
-            Error::Bind { .. } => Failure::denied(
-                error,
-                "is that an address of this machine, and a descriptor left (ulimit -n)?",
-            ),
-            Error::NoState => Failure::usage(error, "give it one"),
-            Error::Locked { .. } => {
-                Failure::denied(error, "end that server, or take another directory")
-            }
-            Error::Storage { .. } => Failure::denied(
-                error,
-                "the server ends rather than go on with records that may be lost",
-            ),
-            Error::System { .. } | _ => Failure::denied(error, LIMITS),
+            _ => serve::failure(error),
         }
     }
-}
-
-/// Has a panic in any thread end the process: of a server without one of its threads the peers had
-/// better hear that it is dead.
-fn end_on_panic() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        usual(info);
-        std::process::abort();
-    }));
 }
 
 /// A value that the protocol cannot work with, by the name that the command line has for it.

@@ -2,15 +2,13 @@
 
 use super::explore::{self, Explore};
 use super::script::Script;
-use chatroom_chat::Config;
+use chatroom_chat::{ChatServer, Config};
 use chatroom_cli::failure::Failure;
 use chatroom_cli::output::say;
-use chatroom_cli::sim::{
-    Called, CheckDeterminism, Replay, Run, Shrink, SweepSeeds, Trace, read_plan,
-};
+use chatroom_cli::sim::{CheckDeterminism, Replay, Run, Shrink, SweepSeeds, Trace, read_plan};
 use chatroom_sim::plan::Plan;
-use chatroom_worlds::chat::broken::{Broken as BrokenServer, Defect};
-use chatroom_worlds::chat::{ChatServers, server};
+use chatroom_worlds::chat::broken::Defect;
+use chatroom_worlds::chat::{ChatServers, broken_servers, server};
 use chatroom_worlds::explore::{Path as Explored, walk};
 use clap::{Args, Subcommand};
 use std::path::Path;
@@ -138,24 +136,26 @@ struct With<A: Args> {
 
 /// Runs an expression with `subject` bound to the servers: those that ship, or broken ones.
 macro_rules! with_servers {
-    ($broken:expr, |$subject:ident| $body:expr) => {
-        match $broken {
+    ($with:expr, |$subject:ident| $body:expr) => {
+        match $with.servers.broken {
             None => {
-                let $subject = &ChatServers(server);
+                let $subject = &ChatServers::new(server);
                 $body
             }
             Some(defect) => {
-                let $subject =
-                    &ChatServers(move |config: Config| BrokenServer::new(config, defect));
+                let $subject = &broken_servers(defect);
                 $body
             }
         }
     };
 }
 
+/// What comes before the name of a command.
+const PROGRAM: &str = "chatroom sim";
+
 /// A plan, and the path that it is if the explorer made it.
-fn explored(path: &Path, called: Called<'_>) -> Result<(Plan, Option<Explored>), Failure> {
-    let plan = read_plan::<ChatServers>(path, called)?;
+fn explored(path: &Path) -> Result<(Plan, Option<Explored>), Failure> {
+    let plan = read_plan::<ChatServers<fn(Config) -> ChatServer>>(path, PROGRAM)?;
     let explored = Explored::of(&plan).map_err(|e| {
         Failure::denied(
             format!("{}: {e}", path.display()),
@@ -168,114 +168,58 @@ fn explored(path: &Path, called: Called<'_>) -> Result<(Plan, Option<Explored>),
 impl Sim {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.what {
-            What::Run(run) => run.run(),
-            What::Sweep(sweep) => sweep.run(),
+            What::Run(with) => with_servers!(with, |subject| with.command.run(subject, PROGRAM)),
+            What::Sweep(with) => with_servers!(with, |subject| with.command.run(subject, PROGRAM)),
             What::Replay(replay) => replay.run(),
             What::Shrink(shrink) => shrink.run(),
             What::Script(script) => script.run(),
             What::Trace(trace) => trace.run(),
-            What::CheckDeterminism(twice) => twice.run(&ChatServers(server), CALLED),
+            What::CheckDeterminism(twice) => twice.run(&ChatServers::new(server)),
             What::Explore(explore) => explore.run(),
             What::Broken => list_broken(),
         }
     }
 }
 
-/// How the commands are called for the servers that ship.
-const CALLED: Called<'_> = Called {
-    program: "chatroom sim",
-    options: "",
-};
-
-impl Which {
-    /// The option that asks for these servers, and a blank before it.
-    fn options(self) -> String {
-        self.broken
-            .map_or_else(String::new, |defect| format!(" --broken {defect}"))
-    }
-}
-
-/// How the commands are called for these servers; `$options` holds their option.
-macro_rules! called {
-    ($options:expr) => {
-        Called {
-            options: &$options,
-            ..CALLED
-        }
-    };
-}
-
-impl With<Run> {
-    fn run(&self) -> Result<ExitCode, Failure> {
-        let options = self.servers.options();
-        with_servers!(self.servers.broken, |subject| self
-            .command
-            .run(subject, called!(options)))
-    }
-}
-
-impl With<SweepSeeds> {
-    fn run(&self) -> Result<ExitCode, Failure> {
-        let options = self.servers.options();
-        with_servers!(self.servers.broken, |subject| self
-            .command
-            .run(subject, called!(options)))
-    }
-}
-
 impl With<Replay> {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let options = self.servers.options();
-        let called = called!(options);
-        let (plan, explored) = explored(&self.command.plan, called)?;
-        with_servers!(self.servers.broken, |subject| match explored {
-            Some(path) => explore::replay(subject.0, &path),
-            None => self.command.run_plan(subject, called, &plan),
+        let (plan, explored) = explored(&self.command.plan)?;
+        with_servers!(self, |subject| match explored {
+            Some(path) => explore::replay(subject.make, &path),
+            None => self.command.run_plan(subject, PROGRAM, &plan),
         })
     }
 }
 
 impl With<Shrink> {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let options = self.servers.options();
         let path = &self.command.plan;
-        if explored(path, CALLED)?.1.is_some() {
+        if explored(path)?.1.is_some() {
             return Err(Failure::denied(
                 format!("{} is a path of the explorer", path.display()),
                 "it is one of the shortest already",
             ));
         }
-        with_servers!(self.servers.broken, |subject| self
-            .command
-            .run(subject, called!(options)))
+        with_servers!(self, |subject| self.command.run(subject, PROGRAM))
     }
 }
 
 impl With<Trace> {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let options = self.servers.options();
-        let called = called!(options);
-        let (plan, explored) = explored(&self.command.plan, called)?;
-        let Some(path) = explored else {
-            return with_servers!(self.servers.broken, |subject| self
-                .command
-                .run_plan(subject, called, &plan));
-        };
-        let walked = with_servers!(self.servers.broken, |subject| walk(
-            subject.0,
-            &path.bounds,
-            &path.steps
-        ));
-        let lines = walked.lines.iter().enumerate();
-        let steps: Vec<_> = lines
-            .map(|(step, line)| format!("{step}. {line}"))
-            .collect();
-        self.command.draw::<ChatServers>(
-            called,
-            &plan,
-            (walked.recorder, walked.violation),
-            vec![("path", steps.join("; "))],
-        )
+        let (plan, explored) = explored(&self.command.plan)?;
+        with_servers!(self, |subject| match explored {
+            None => self.command.run_plan(subject, PROGRAM, &plan),
+            Some(path) => {
+                let walked = walk(subject.make, &path.bounds, &path.steps);
+                let lines = walked.lines.iter().enumerate();
+                let steps: Vec<_> = lines
+                    .map(|(step, line)| format!("{step}. {line}"))
+                    .collect();
+                let recorded = (walked.recorder, walked.violation);
+                let notes = vec![("path", steps.join("; "))];
+                self.command.draw(subject, PROGRAM, &plan, recorded, notes)
+            }
+        })
     }
 }
 

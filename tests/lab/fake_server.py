@@ -8,7 +8,7 @@ deaf       never listens
 late       listens after 300 ms
 cut        answers a get with half a line and closes
 garbage    answers a get with a line of no known kind
-mute       never answers a get
+mute       never answers a get, but notes it in the file .asked-ID
 quits      ends with status 7 on a get
 fades      ends with status 7 when it has answered a get
 sulks      ends with status 7 on SIGTERM
@@ -61,6 +61,8 @@ class Fake(object):
             return ("alive " + ",".join(map(str, ids)) + "\n").encode("ascii"), False
         if self.mode == "quits":
             os._exit(7)
+        if self.mode == "mute":
+            open(os.path.join(self.folder, ".asked-%d" % self.pid), "w").close()
         answers = {"cut": (b"messages ha", True), "garbage": (b"what?\n", False), "mute": (b"", False)}
         return answers.get(self.mode, (b"messages " + b",".join(self.log) + b"\n", False))
 

@@ -40,7 +40,7 @@ fn sweep(profile: Profile, seeds: u64) {
     let swept = sweep.run(|seed| run_seed(server, seed, profile).verdict, &mut |_| {});
     if let Some((seed, _)) = swept.first {
         let failure = Failure::of_seed(
-            &ChatServers(server),
+            &ChatServers::new(server),
             seed,
             profile,
             Budget::default(),

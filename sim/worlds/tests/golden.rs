@@ -87,7 +87,7 @@ fn written() -> Vec<(String, u64)> {
     let runs: Vec<_> = (0..6)
         .map(|seed| {
             let plan = generate(seed, Profile::Swarm);
-            let (recorder, violation) = record(&ChatServers(server), &plan).unwrap();
+            let (recorder, violation) = record(&ChatServers::new(server), &plan).unwrap();
             assert_eq!(violation, None);
             (plan, recorder)
         })

@@ -194,7 +194,7 @@ fn a_script_saved_as_a_plan_does_the_same_again_and_breaks_nothing() {
         let text = drawn.plan.to_string();
         let plan = Plan::parse(text.as_bytes()).expect("it is a plan");
         assert_eq!(plan, drawn.plan, "{path:?}");
-        let (recorder, violation) = record(&ChatServers(server), &plan).expect("in bounds");
+        let (recorder, violation) = record(&ChatServers::new(server), &plan).expect("in bounds");
         assert_eq!(violation, None, "{path:?}");
         // The script may end before everything arrived, and the plan goes on.
         let again = delivered(&recorder);

@@ -15,6 +15,8 @@ pub use generate::generate;
 pub use judge::Judge;
 pub use setup::Setup;
 
+use broken::{Broken, Defect};
+
 use chatroom_chat::{ChatServer, Config, Counters, Gauges, News};
 use chatroom_machine::{Checked, Machine};
 use chatroom_sim::engine::{Birth, World};
@@ -110,7 +112,28 @@ pub fn delivery(record: &Record) -> Option<String> {
 
 /// Servers made by a function from their configuration, as what is simulated.
 #[derive(Clone, Copy, Debug)]
-pub struct ChatServers<F = fn(Config) -> ChatServer>(pub F);
+pub struct ChatServers<F> {
+    /// The function.
+    pub make: F,
+    /// What is broken in them, if that is so on purpose.
+    defect: Option<Defect>,
+}
+
+impl<F> ChatServers<F> {
+    /// Servers that `make` makes.
+    pub const fn new(make: F) -> Self {
+        Self { make, defect: None }
+    }
+}
+
+/// Servers with a defect, of which the options tell.
+#[must_use]
+pub fn broken_servers(defect: Defect) -> ChatServers<impl Fn(Config) -> Broken + Copy + Sync> {
+    ChatServers {
+        make: move |config| Broken::new(config, defect),
+        defect: Some(defect),
+    }
+}
 
 impl<M: Chat, F: Fn(Config) -> M + Clone> Subject for ChatServers<F> {
     type World = Grid<F>;
@@ -123,7 +146,12 @@ impl<M: Chat, F: Fn(Config) -> M + Clone> Subject for ChatServers<F> {
     fn prepare(&self, plan: &Plan) -> Result<(Grid<F>, Judge), PlanError> {
         let setup = Setup::of(plan)?;
         let judge = Judge::new(plan, setup.clone());
-        Ok((Grid::new(setup, self.0.clone()), judge))
+        Ok((Grid::new(setup, self.make.clone()), judge))
+    }
+
+    fn options(&self) -> String {
+        self.defect
+            .map_or_else(String::new, |defect| format!(" --broken {defect}"))
     }
 
     fn advice(plan: &Plan) -> Vec<String> {
@@ -147,7 +175,7 @@ pub fn judge<M: Chat>(
     make: impl Fn(Config) -> M + Clone,
     plan: &Plan,
 ) -> Result<Judged, PlanError> {
-    subject::judge(&ChatServers(make), plan)
+    subject::judge(&ChatServers::new(make), plan)
 }
 
 /// Runs the plan of a seed on servers made by `make`: what a sweep does.
@@ -159,5 +187,5 @@ pub fn run_seed<M: Chat>(
     seed: u64,
     profile: Profile,
 ) -> Judged {
-    subject::run_seed(&ChatServers(make), seed, profile)
+    subject::run_seed(&ChatServers::new(make), seed, profile)
 }

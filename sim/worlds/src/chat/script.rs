@@ -5,6 +5,7 @@ use chatroom_chat::{ChatEvent, ChatServer, Config, MASTERS, MAX_SERVERS, News};
 use chatroom_machine::{Span, Time};
 use chatroom_sim::engine::{Birth, Engine, World};
 use chatroom_sim::generate::Profile;
+use chatroom_sim::lines::{ByLine, LineObserver};
 use chatroom_sim::names::{Client, Host};
 use chatroom_sim::observer::{Fact, Observer, Scene, Violation};
 use chatroom_sim::plan::{Change, Event, Fate, MAX_HOSTS, Plan};
@@ -55,14 +56,23 @@ pub struct Drawn {
 /// What is seen of the grid: the lines that masters heard, and who is up for whom.
 #[derive(Debug)]
 struct Listener {
-    heard: Vec<Vec<u8>>,
     lines: Vec<Vec<Vec<u8>>>,
     connected: Vec<bool>,
     up: Vec<u64>,
     recorder: Option<Recorder>,
 }
 
-impl Observer<ChatServer> for Listener {
+impl LineObserver<ChatServer> for Listener {
+    fn heard(
+        &mut self,
+        _: &Scene<'_, ChatServer>,
+        client: Client,
+        line: &[u8],
+    ) -> Result<(), Violation> {
+        self.lines[client.host.index()].push(line.to_vec());
+        Ok(())
+    }
+
     fn see(
         &mut self,
         scene: &Scene<'_, ChatServer>,
@@ -88,20 +98,8 @@ impl Observer<ChatServer> for Listener {
             }
             Fact::Started { who } => self.up[who.host.index()] = 1 << who.host.0,
             Fact::ClientOpened { client, .. } => self.connected[client.host.index()] = true,
-            Fact::ClientHeard { client, bytes, .. } => {
-                let host = client.host.index();
-                for byte in *bytes {
-                    if *byte == b'\n' {
-                        let line = std::mem::take(&mut self.heard[host]);
-                        self.lines[host].push(line);
-                    } else {
-                        self.heard[host].push(*byte);
-                    }
-                }
-            }
             Fact::ClientLost { client, .. } | Fact::ClientLeft { client, .. } => {
                 self.connected[client.host.index()] = false;
-                self.heard[client.host.index()].clear();
             }
             Fact::Change { .. }
             | Fact::Ended { .. }
@@ -116,6 +114,7 @@ impl Observer<ChatServer> for Listener {
             | Fact::Lost { .. }
             | Fact::Closed { .. }
             | Fact::ClientSaid { .. }
+            | Fact::ClientHeard { .. }
             | Fact::Disk { .. }
             | Fact::Over => {}
         }
@@ -139,7 +138,7 @@ impl World for Lab {
 }
 
 struct Master<'a> {
-    engine: Engine<'a, Lab, Listener>,
+    engine: Engine<'a, Lab, ByLine<Listener>>,
     sizes: Rc<[Cell<u16>]>,
     /// The servers that run, with their ports.
     running: BTreeMap<u16, u64>,
@@ -177,14 +176,13 @@ fn play(script: &[u8], seed: u64, recorder: Option<Recorder>) -> Drawn {
         sizes: Rc::clone(&sizes),
     };
     let listener = Listener {
-        heard: vec![Vec::new(); hosts],
         lines: vec![Vec::new(); hosts],
         connected: vec![false; hosts],
         up: vec![0; hosts],
         recorder,
     };
     let mut master = Master {
-        engine: Engine::new(&world, &plan, listener),
+        engine: Engine::new(&world, &plan, ByLine::new(listener)),
         sizes,
         running: BTreeMap::new(),
         printed: Printed::default(),
@@ -209,7 +207,12 @@ fn play(script: &[u8], seed: u64, recorder: Option<Recorder>) -> Drawn {
     } = master;
     printed.violation = engine.violation().cloned();
     let ended = engine.now();
-    let recorder = engine.observer().recorder.take().unwrap_or_default();
+    let recorder = engine
+        .observer()
+        .observer()
+        .recorder
+        .take()
+        .unwrap_or_default();
     let mut plan = Plan {
         hosts: grids.last().copied().unwrap_or(1),
         events: done,
@@ -340,12 +343,12 @@ impl Master<'_> {
         loop {
             let index = host.index();
             let came = self.until(RUN_LIMIT, |master| {
-                !master.engine.observer().lines[index].is_empty()
+                !master.engine.observer().observer().lines[index].is_empty()
             });
             if !came {
                 return self.fail("Timeout!", b"");
             }
-            let reply = self.engine.observer().lines[index].remove(0);
+            let reply = self.engine.observer().observer().lines[index].remove(0);
             if word(&reply).0 == kind {
                 self.printed.output.extend_from_slice(&reply);
                 self.printed.output.push(b'\n');
@@ -372,7 +375,7 @@ impl Master<'_> {
         self.running.remove(&id);
         let noticed = self.until(CRASH_LIMIT, |master| {
             let others: Vec<u16> = master.running.keys().copied().collect();
-            let up = &master.engine.observer().up;
+            let up = &master.engine.observer().observer().up;
             others
                 .iter()
                 .all(|other| up[usize::from(*other)] & 1 << id == 0)
@@ -416,13 +419,13 @@ impl Master<'_> {
         self.sizes[usize::from(id)].set(size);
         self.grids.insert(size);
         let (host, client) = Self::host(id);
-        self.engine.observer().lines[host.index()].clear();
+        self.engine.observer().observer().lines[host.index()].clear();
         self.apply(Change::Start(host));
         self.apply(Change::Open(client, MASTERS));
         self.running.insert(id, known);
         let operational = self.until(START_LIMIT, |master| {
             let ids: Vec<u16> = master.running.keys().copied().collect();
-            let seen = master.engine.observer();
+            let seen = master.engine.observer().observer();
             let all: u64 = ids.iter().map(|id| 1 << id).sum();
             seen.connected[usize::from(id)]
                 && seen.up[usize::from(id)] & all == all

@@ -17,7 +17,7 @@ const REPLAY: &str = "chatroom sim replay";
 
 /// The first seed that fails, looked into.
 fn first<M: Chat>(make: impl Fn(chatroom_chat::Config) -> M + Clone, profile: Profile) -> Failure {
-    let subject = ChatServers(make);
+    let subject = ChatServers::new(make);
     let budget = Budget::default();
     (0..100)
         .find_map(|seed| Failure::of_seed(&subject, seed, profile, budget, REPLAY))
@@ -25,7 +25,7 @@ fn first<M: Chat>(make: impl Fn(chatroom_chat::Config) -> M + Clone, profile: Pr
 }
 
 fn check<M: Chat>(make: impl Fn(chatroom_chat::Config) -> M + Clone, mut failure: Failure) {
-    let subject = ChatServers(make.clone());
+    let subject = ChatServers::new(make.clone());
     // The shrunk plan breaks the same property, as it says, and nothing smaller does.
     let plan = generate(failure.seed, Profile::Crash);
     let judged = judge(make, &plan).expect("within bounds");
@@ -100,7 +100,7 @@ fn a_failure_says_what_broke_shows_the_events_and_saves_the_smallest_plan() {
 
 #[test]
 fn what_breaks_nothing_is_no_failure() {
-    let (subject, budget) = (&ChatServers(server), Budget::default());
+    let (subject, budget) = (&ChatServers::new(server), Budget::default());
     assert!(Failure::of_seed(subject, 3, Profile::Crash, budget, REPLAY).is_none());
     let plan = generate(3, Profile::Crash);
     assert!(matches!(
