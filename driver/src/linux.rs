@@ -1,7 +1,7 @@
 //! What is particular to Linux: epoll and timerfd, sockets that begin non-blocking, `RDHUP`,
 //! `TCP_NOTSENT_LOWAT`, and the kernel's socket diagnostics. The same interface as `unix`.
 
-use crate::poller::{Event, Interest, PollMode, Source};
+use crate::poller::{AT_ONCE, DAY, Event, Interest, PollMode, Source};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -172,16 +172,6 @@ fn flags(interest: Interest, mode: PollMode) -> EventFlags {
     flags.set(EventFlags::ONESHOT, mode == PollMode::Oneshot);
     flags
 }
-
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
-/// The longest that a timer is set to.
-const DAY: Timespec = Timespec {
-    tv_sec: 24 * 60 * 60,
-    tv_nsec: 0,
-};
 
 /// What wakes a [`Poller`] at a moment.
 #[derive(Debug)]

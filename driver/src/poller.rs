@@ -1,6 +1,18 @@
 //! What the platform's poller is told and what it tells: the same on every platform.
 
+use rustix::event::Timespec;
 use std::os::fd::AsFd;
+
+/// No time at all.
+pub(crate) const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+/// The longest that a timer is set to.
+pub(crate) const DAY: Timespec = Timespec {
+    tv_sec: 24 * 60 * 60,
+    tv_nsec: 0,
+};
 
 /// What can be waited for: a socket that several threads may hold.
 pub trait Source: AsFd + Send + Sync + 'static {}

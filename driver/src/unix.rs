@@ -5,7 +5,7 @@
 //! Nothing here tells what the other host has acknowledged, so that the end of a run waits by time
 //! alone ([`Unacknowledged`]), and what lies unsent in the system is not bounded.
 
-use crate::poller::{Event, Interest, PollMode, Source};
+use crate::poller::{AT_ONCE, DAY, Event, Interest, PollMode, Source};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv};
@@ -317,16 +317,6 @@ impl Poller {
         Ok(())
     }
 }
-
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
-/// The longest that a timer is set to.
-const DAY: Timespec = Timespec {
-    tv_sec: 24 * 60 * 60,
-    tv_nsec: 0,
-};
 
 /// What wakes a [`Poller`] at a moment.
 #[derive(Debug)]
