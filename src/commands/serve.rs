@@ -286,24 +286,26 @@ impl Serve {
     }
 
     fn failure(&self, error: &Error) -> Failure {
-        match error {
-            Error::Bind {
-                door,
-                address,
-                cause,
-            } if cause.kind() == ErrorKind::AddrInUse => {
-                let whose = if *door == MASTERS {
-                    "the master port"
-                } else {
-                    "the link port"
-                };
-                Failure::denied(
-                    format!("{address}, {whose} of server {}, is taken", self.id),
-                    "end the server that runs there (./stopall), or give another port, --base-port or --host",
-                )
-            }
-            _ => serve::failure(error),
+        let Error::Bind {
+            door,
+            address,
+            cause,
+        } = error
+        else {
+            return serve::failure(error);
+        };
+        if cause.kind() != ErrorKind::AddrInUse {
+            return serve::failure(error);
         }
+        let whose = if *door == MASTERS {
+            "the master port"
+        } else {
+            "the link port"
+        };
+        Failure::denied(
+            format!("{address}, {whose} of server {}, is taken", self.id),
+            "end the server that runs there (./stopall), or give another port, --base-port or --host",
+        )
     }
 }
 
