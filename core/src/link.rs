@@ -126,7 +126,15 @@ impl Link {
         self.expect = expect;
     }
 
-    pub(crate) fn pending<'a>(&'a self, mut skip: usize, log: &'a SendLog) -> &'a [u8] {
+    pub(crate) fn pending<'a>(&'a self, skip: usize, log: &'a SendLog) -> &'a [u8] {
+        // Nearly always: nothing is for this link alone.
+        if matches!(self.role, Role::Peer(_)) && self.marks.is_empty() {
+            return log.piece(self.offset + skip as u64);
+        }
+        self.pending_among(skip, log)
+    }
+
+    fn pending_among<'a>(&'a self, mut skip: usize, log: &'a SendLog) -> &'a [u8] {
         let (mut offset, mut own) = (self.offset, self.own_sent);
         for mark in &self.marks {
             let before = mark.at.saturating_sub(offset) as usize;
@@ -225,6 +233,11 @@ impl Link {
             self.stepped = now;
             self.taken_since = 0;
             self.resumed = false;
+        }
+        // Nearly always: nothing is for this link alone.
+        if self.marks.is_empty() {
+            self.offset += count as u64;
+            return count as u64;
         }
         let (begin, mut left) = (self.offset, count);
         while left > 0 {

@@ -55,8 +55,9 @@ struct Peer {
     link: Option<Conn>,
     /// The latest link that named it, by its number: older ones are of its past.
     latest: u64,
-    /// A later link that names it; only while there is a present one.
-    contender: Option<Conn>,
+    /// Later links that name it, in the order in which they were made; only while there is a
+    /// present one.
+    contenders: VecDeque<Conn>,
     /// When to dial; none while linked, while dialling, and for ids above our own.
     redial: Option<Time>,
     /// The upper bound of the next pause before a dial.
@@ -102,7 +103,7 @@ impl Mesh {
         let peer = |_| Peer {
             link: None,
             latest: 0,
-            contender: None,
+            contenders: VecDeque::new(),
             redial: None,
             backoff: config.times.backoff_min,
         };
@@ -203,18 +204,18 @@ impl Mesh {
         }
         link.heard = out.now;
         match link.role {
-            // Read before the pause was heard of: it waits with the rest.
-            Role::Contender(_) => {
-                link.unprocessed.extend_from_slice(bytes);
-                return Ok(false);
-            }
-            Role::Inbound => {
+            Role::Inbound | Role::Contender(_) => {
                 let now = out.now;
                 out.gate(Owner::Mesh).hear(now, conn);
             }
             Role::Dialling(_) | Role::Peer(_) | Role::Outbound(_) => {}
         }
-        Ok(true)
+        // Read before the pause was heard of: it waits with the rest.
+        let waits = matches!(link.role, Role::Contender(_));
+        if waits {
+            link.unprocessed.extend_from_slice(bytes);
+        }
+        Ok(!waits)
     }
 
     /// Begins to read a link.
@@ -354,7 +355,7 @@ impl Mesh {
             return Err(Why::Replaced);
         }
         // A link that names a peer which is up is a contender, and not named before that link ends.
-        debug_assert!(known.link.is_none() && known.contender.is_none());
+        debug_assert!(known.link.is_none());
         known.latest = number;
         let end = self.log.end();
         if let Some(link) = self.links[conn.slot()].as_mut() {
@@ -413,7 +414,11 @@ impl Mesh {
                 }
                 let entry = &mut self.peers[peer as usize];
                 entry.link = None;
-                let contender = entry.contender.take();
+                let contenders = match self.left {
+                    true => core::mem::take(&mut entry.contenders),
+                    false => VecDeque::new(),
+                };
+                let next = entry.contenders.pop_front();
                 let settled = out.now.since(link.since) >= SETTLED;
                 if settled {
                     entry.backoff = self.times.backoff_min;
@@ -426,12 +431,11 @@ impl Mesh {
                 });
                 self.reports.push_back(Report::Down(peer));
                 self.redial_later(out, peer, !settled);
-                match contender {
-                    Some(contender) if self.left => {
-                        self.end(out, contender, why, false);
-                    }
-                    Some(contender) => self.promote(out, contender),
-                    None => {}
+                if let Some(next) = next {
+                    self.promote(out, next);
+                }
+                for contender in contenders {
+                    self.end(out, contender, why, false);
                 }
             }
             Role::Dialling(peer) | Role::Outbound(peer) => {
@@ -439,10 +443,8 @@ impl Mesh {
                 self.redial_later(out, peer, false);
             }
             Role::Contender(peer) => {
-                let known = &mut self.peers[peer as usize].contender;
-                if *known == Some(conn) {
-                    *known = None;
-                }
+                let contenders = &mut self.peers[peer as usize].contenders;
+                contenders.retain(|&other| other != conn);
                 out.emit(News::Closed { conn, why });
             }
             Role::Inbound => out.emit(News::Closed { conn, why }),

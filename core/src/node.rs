@@ -158,7 +158,8 @@ impl<P: Protocol> Node<P> {
         }
     }
 
-    /// Does what the lines say that `bytes` complete.
+    /// Does what the lines say that `bytes` complete. What is to be reported of the last of them is
+    /// left to the caller, since one link that ends may have the next one read.
     #[inline]
     fn read_link(&mut self, conn: Conn, mut bytes: &[u8]) {
         let Some(mut reader) = self.mesh.reader(conn) else {
@@ -180,8 +181,7 @@ impl<P: Protocol> Node<P> {
                 reader.unidentified = false;
                 if let Some(peer) = self.mesh.contends(conn, line) {
                     let unprocessed = [line, b"\n", bytes].concat();
-                    self.mesh.contend(&mut self.out, conn, peer, unprocessed);
-                    return self.dispatch();
+                    return self.mesh.contend(&mut self.out, conn, peer, unprocessed);
                 }
             }
             match self.mesh.handle_line(&mut self.out, conn, line, within) {
@@ -210,7 +210,6 @@ impl<P: Protocol> Node<P> {
             }
         };
         self.mesh.end(&mut self.out, conn, why, false);
-        self.dispatch();
     }
 
     /// Does what a client says until a reply that it owes reading stops it, or until it has to

@@ -41,6 +41,8 @@ pub struct Shell<M, O> {
     seats: Vec<Option<Seat>>,
     /// Those that were accepted last and had said nothing yet, the latest first: at most 16.
     fresh: VecDeque<Conn>,
+    /// Those that the machine has just resumed, to be read at once.
+    resumed: VecDeque<Conn>,
     leaving: Leaving,
     changes: Vec<Change>,
     buffer: Box<[u8]>,
@@ -147,6 +149,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
             places: addresses.places,
             seats: Vec::new(),
             fresh: VecDeque::new(),
+            resumed: VecDeque::new(),
             leaving: Leaving::default(),
             changes: Vec::new(),
             buffer: vec![0; READ].into_boxed_slice(),

@@ -1,10 +1,13 @@
-//! A second link that names a peer which is up already: the peer may have come back before its
+//! Further links that name a peer which is up already: the peer may have come back before its
 //! death was noticed, or somebody else may speak in its name.
 //!
-//! The new link waits as a *contender*: it is not read from, and what came on it is kept. If the
-//! peer came back, its present link ends or falls silent, and the contender takes its place; if not,
-//! neither happens, and the contender is closed. Which of them is heard is judged by a timeout, so
-//! that a driver has read both before.
+//! Such a link waits as a *contender*: it is not read from, and what came on it is kept. If the
+//! peer came back, its present link ends or falls silent, and the contender that was made first
+//! takes its place, then the next, so that the messages of a peer that comes and goes keep their
+//! order. If neither happens, contenders are closed. Which link is heard is judged by a timeout, so
+//! that a driver has read all of them before.
+//!
+//! Contenders count as newcomers at the gate, which bounds them.
 
 use super::{Mesh, Peer, Report};
 use crate::config::OVERDUE;
@@ -12,7 +15,6 @@ use crate::frame::Framer;
 use crate::link::Role;
 use crate::news::Why;
 use crate::outputs::Outputs;
-use crate::slots::Owner;
 use crate::timers::Timer;
 use crate::wire::{self, Line};
 use alloc::vec::Vec;
@@ -34,7 +36,7 @@ impl Mesh {
         (valid && known.link.is_some()).then_some(peer)
     }
 
-    /// Has a new link wait that names a peer which is up. The latest such link is kept.
+    /// Has a new link wait that names a peer which is up, behind those that were made before it.
     pub(crate) fn contend<E>(
         &mut self,
         out: &mut Outputs<E>,
@@ -42,13 +44,6 @@ impl Mesh {
         peer: u32,
         unprocessed: Vec<u8>,
     ) {
-        out.gate(Owner::Mesh).remove(conn, false);
-        let number = self.number(conn);
-        let earlier = self.peers[peer as usize].contender;
-        if earlier.is_some_and(|other| self.number(other) > number) {
-            // It was made before the contender, so it is of the contender's past.
-            return self.end(out, conn, Why::Replaced, false);
-        }
         let longest = self.longest();
         let Some(link) = self.links[conn.slot()].as_mut() else {
             return;
@@ -58,10 +53,10 @@ impl Mesh {
         link.framer = Framer::new(longest);
         link.unprocessed = unprocessed;
         out.push(Action::Pause(conn));
-        self.peers[peer as usize].contender = Some(conn);
-        if let Some(earlier) = earlier {
-            self.end(out, earlier, Why::Contested, false);
-        }
+        let number = link.number;
+        let contenders = &self.peers[peer as usize].contenders;
+        let at = contenders.partition_point(|&other| self.number(other) < number);
+        self.peers[peer as usize].contenders.insert(at, conn);
         self.watch_contenders(out);
     }
 
@@ -84,12 +79,12 @@ impl Mesh {
         link.map_or_else(Vec::new, |link| core::mem::take(&mut link.unprocessed))
     }
 
-    /// When a contender is to be decided on: once the present link of its peer is overdue, or once
-    /// it has waited for the greeting time.
+    /// When the first contender is to be decided on: once the present link of its peer is overdue,
+    /// or once it has waited for the greeting time behind that link.
     fn decides_at(&self, peer: &Peer) -> Option<Time> {
-        let contender = self.links[peer.contender?.slot()].as_ref()?;
+        let contender = self.links[peer.contenders.front()?.slot()].as_ref()?;
         let present = self.links[peer.link?.slot()].as_ref()?;
-        let given_up = contender.since + self.times.greeting;
+        let given_up = contender.since.max(present.since) + self.times.greeting;
         Some(given_up.min(present.heard + OVERDUE))
     }
 
@@ -106,7 +101,7 @@ impl Mesh {
             if self.decides_at(peer).is_none_or(|at| at > now) {
                 continue;
             }
-            let (Some(present), Some(contender)) = (peer.link, peer.contender) else {
+            let (Some(present), Some(&contender)) = (peer.link, peer.contenders.front()) else {
                 continue;
             };
             let link = self.links[present.slot()].as_ref();

@@ -93,6 +93,7 @@ impl<P: Protocol> Machine for Node<P> {
             Owner::Mesh => {
                 if self.mesh.handle_bytes(&mut self.out, conn, bytes)? {
                     self.read_link(conn, bytes);
+                    self.dispatch();
                     self.mesh.end_excuse(conn);
                 }
             }

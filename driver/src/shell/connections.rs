@@ -14,6 +14,8 @@ const WRITE: usize = 1024 * 1024;
 const BATCH: usize = 64 * 1024;
 /// Pieces that one send takes.
 const PIECES: usize = 16;
+/// Connections that are read at once after they were resumed, before the others have their turn.
+const RESUMED: usize = 16;
 /// Time between two looks of the observer.
 const LOOK: Span = Span::from_millis(250);
 
@@ -181,7 +183,29 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
     }
 
     /// Does what the machine asks for until it asks for nothing more.
+    ///
+    /// Connections that it resumes are read at once: a peer that comes and goes makes one for each
+    /// time, and each is resumed by the end of the one before.
     pub(super) fn drain(&mut self, now: Time) {
+        let mut budget = RESUMED;
+        loop {
+            self.act(now);
+            let Some(conn) = self.resumed.pop_front().filter(|_| budget > 0) else {
+                break;
+            };
+            budget -= 1;
+            // The runtime finds out whether there is more.
+            let _ = self.read(now, conn);
+        }
+        self.resumed.clear();
+        self.tell_store();
+        if now >= self.look_at {
+            self.look_at = now + LOOK;
+            self.observer.look(now, &self.machine);
+        }
+    }
+
+    fn act(&mut self, now: Time) {
         while self.outcome.is_none()
             && let Some(action) = self.machine.poll()
         {
@@ -201,6 +225,7 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 Action::Resume(conn) => {
                     if let Some(seat) = self.seat_mut(conn) {
                         seat.paused = false;
+                        self.resumed.push_back(conn);
                         self.changes.push(Change::Resumed(conn));
                     }
                 }
@@ -220,11 +245,6 @@ impl<M: Machine, O: Observer<M>> Shell<M, O> {
                 Action::Halt(Halt::Done) => self.outcome = Some(Outcome::Done),
                 Action::Halt(Halt::Unfinished) => self.outcome = Some(Outcome::Unfinished),
             }
-        }
-        self.tell_store();
-        if now >= self.look_at {
-            self.look_at = now + LOOK;
-            self.observer.look(now, &self.machine);
         }
     }
 

@@ -27,9 +27,12 @@ fn a_newer_link_waits_while_the_older_is_heard_and_what_it_sent_is_kept() {
     s.bytes(old, b"st\nmsg 2 b\n");
     assert_eq!((s.log().as_str(), s.read(new).as_str()), ("a,lost,b", ""));
     assert_eq!((s.server.alive(), s.server.counters().ups), (vec![0, 2], 1));
-    assert_eq!(s.server.gauges().nameless, 0);
+    assert_eq!(s.server.gauges().nameless, 1);
     s.lost(old, Loss::Finished);
-    assert_eq!(s.log(), "a,lost,b,c,dd");
+    assert_eq!(
+        (s.log().as_str(), s.server.gauges().nameless),
+        ("a,lost,b,c,dd", 0)
+    );
     assert_eq!((s.server.alive(), s.server.counters().ups), (vec![0, 2], 2));
     assert_eq!((s.read(new).as_str(), s.paused.len()), ("ping 0\n", 0));
     s.bytes(new, b"msg 2 e\n");
@@ -144,20 +147,91 @@ fn a_link_that_seems_overdue_is_read_before_it_gives_way() {
 }
 
 #[test]
-fn the_latest_contender_is_kept_and_an_older_link_does_not_push_it_out() {
+fn contenders_take_over_in_the_order_in_which_they_were_made() {
     let mut s = Solo::start(0, 4);
     let present = s.peer(2);
-    let [late, first, second] = [(); 3].map(|()| s.accept(LINKS));
+    let [early, first, second] = [(); 3].map(|()| s.accept(LINKS));
     s.bytes(first, b"ping 2\nmsg 2 first\n");
     s.bytes(second, b"ping 2\nmsg 2 second\n");
-    assert_eq!(s.why(first), Some(Why::Contested));
-    // It was made before the contender, and spoke after it.
-    s.bytes(late, b"ping 2\nmsg 2 late\n");
-    assert_eq!((s.why(late), s.why(second)), (Some(Why::Replaced), None));
+    // It was made before the others, and spoke after them.
+    s.bytes(early, b"ping 2\nmsg 2 early\n");
     s.bytes(present, b"msg 2 present\n");
     s.lost(present, Loss::Broken);
-    assert_eq!(s.log(), "present,second");
+    assert_eq!(s.log(), "present,early");
+    assert!(s.paused.contains(&first) && s.paused.contains(&second));
+    s.lost(early, Loss::Finished);
+    s.lost(first, Loss::Finished);
+    assert_eq!(s.log(), "present,early,first,second");
     assert_eq!((s.why(second), s.server.alive()), (None, vec![0, 2]));
+    assert_eq!(s.server.counters().ups, 4);
+}
+
+/// A peer that came and went many times while its first link was not read: nobody is closed before
+/// what it sent was read, and nobody is let in who would not be.
+#[test]
+fn who_contends_counts_as_a_newcomer_until_it_takes_over() {
+    let mut config = Config::new(0, 4);
+    config.limits.nameless = 4;
+    let mut s = Solo::with(config);
+    let mut present = s.peer(2);
+    for round in 0..3 {
+        let waiting = [(); 4].map(|()| s.accept(LINKS));
+        for (i, &conn) in waiting.iter().enumerate() {
+            s.bytes(conn, format!("msg 2 {round}{i}\n").as_bytes());
+        }
+        assert_eq!(
+            (s.server.gauges().nameless, s.shut.contains(&LINKS)),
+            (4, true)
+        );
+        for conn in waiting {
+            s.lost(present, Loss::Finished);
+            present = conn;
+        }
+        assert_eq!(
+            (s.server.gauges().nameless, s.shut.contains(&LINKS)),
+            (0, false)
+        );
+    }
+    assert_eq!(s.log(), "00,01,02,03,10,11,12,13,20,21,22,23");
+}
+
+/// The first contender has all of its time behind each link that takes over before it.
+#[test]
+fn the_next_contender_waits_for_the_greeting_time_behind_each_present_link() {
+    let (mut s, old, new) = contested(b"ping 2\nmsg 2 c\n");
+    let next = s.accept(LINKS);
+    s.bytes(next, b"ping 2\nmsg 2 d\n");
+    s.advance_to(at_ms(300));
+    s.lost(old, Loss::Finished);
+    s.bytes(new, b"ping 2\n");
+    s.advance_to(at_ms(600));
+    s.bytes(new, b"ping 2\n");
+    s.advance_to(at_ms(300) + GREETING - us(1));
+    assert_eq!((s.why(new), s.why(next)), (None, None));
+    s.advance(us(1));
+    assert_eq!((s.why(new), s.why(next)), (None, Some(Why::Contested)));
+    assert_eq!(s.log(), "a,c");
+}
+
+#[test]
+fn contenders_that_say_nothing_valid_end_one_after_the_other() {
+    let (mut s, old, new) = contested(b"ping 2\nmsg 2 c\nnonsense\xff\n");
+    let rest: Vec<Conn> = (0..400)
+        .map(|_| {
+            let conn = s.accept(LINKS);
+            s.bytes(conn, b"ping 2\nping 3\n");
+            conn
+        })
+        .collect();
+    let last = s.accept(LINKS);
+    s.bytes(last, b"msg 2 last\n");
+    s.lost(old, Loss::Finished);
+    assert_eq!(s.why(new), Some(Why::NotUtf8));
+    assert!(rest.iter().all(|&conn| s.why(conn) == Some(Why::OtherId)));
+    assert_eq!(
+        (s.log().as_str(), s.server.alive()),
+        ("a,c,last", vec![0, 2])
+    );
 }
 
 /// An id below our own never dials us, whether it is up or not.

@@ -237,7 +237,7 @@ impl Reference {
             *due = Some((self.now + us(pause.div_ceil(2)), self.now + us(pause)));
             *bound = (*bound * 2).min(most);
         }
-        if was_up && let Some(contender) = self.link_of(Who::Contender(peer)) {
+        if was_up && let Some(contender) = self.first_contender(peer) {
             let link = self.links.get_mut(&contender).expect("open");
             link.who = Who::Stranger;
             link.rest = std::mem::take(&mut link.kept);
@@ -247,6 +247,13 @@ impl Reference {
 
     fn link_of(&self, who: Who) -> Option<Conn> {
         self.links.iter().find(|l| l.1.who == who).map(|l| *l.0)
+    }
+
+    /// Of those that contend for a peer the one that was made first.
+    fn first_contender(&self, peer: u32) -> Option<Conn> {
+        let all = self.links.iter();
+        let all = all.filter(|l| l.1.who == Who::Contender(peer));
+        all.min_by_key(|l| l.1.order).map(|l| *l.0)
     }
 
     /// Whether a door is shut: of links, or of masters.
@@ -259,7 +266,8 @@ impl Reference {
         let by = |since: Time, heard: Time| (heard + GRACE).min(since + GREETING);
         let mut all: Vec<_> = match masters {
             false => {
-                let strangers = self.links.iter().filter(|l| l.1.who == Who::Stranger);
+                let strangers = (self.links.iter())
+                    .filter(|l| matches!(l.1.who, Who::Stranger | Who::Contender(_)));
                 let at = |l: &Link| Some(by(l.since, l.heard));
                 strangers.map(|(c, l)| (l.order, *c, at(l))).collect()
             }
@@ -348,17 +356,10 @@ impl Reference {
     }
 
     fn contend(&mut self, conn: Conn, peer: u32) {
-        let earlier = self.link_of(Who::Contender(peer));
         let now = self.now;
         let link = self.links.get_mut(&conn).expect("open");
         (link.who, link.since) = (Who::Contender(peer), now);
         link.kept = std::mem::take(&mut link.rest);
-        let order = link.order;
-        match earlier {
-            Some(other) if self.links[&other].order > order => self.end(conn, Why::Replaced),
-            Some(other) => self.end(other, Why::Contested),
-            None => {}
-        }
     }
 
     fn number(&self, word: Option<&str>) -> Result<u32, Why> {
@@ -460,27 +461,29 @@ impl Reference {
     }
 
     /// When something is to be done about a link, and what.
-    fn deadline(&self, conn: Conn, link: &Link) -> (Time, Due) {
+    fn deadline(&self, conn: Conn, link: &Link) -> Option<(Time, Due)> {
         let excused = link.excused.unwrap_or(Time::ZERO);
-        match link.who {
+        Some(match link.who {
             Who::Dialling(_) => (link.since + DIAL, Due::DialTimeout(conn)),
             Who::Dialled(_) | Who::Stranger => {
                 ((link.since + GREETING).max(excused), Due::NoGreeting(conn))
             }
             Who::Contender(peer) => {
+                if self.first_contender(peer) != Some(conn) {
+                    return None;
+                }
                 let present = self.link_of(Who::Peer(peer)).expect("else it takes over");
-                let overdue = self.links[&present].heard + OVERDUE;
-                (
-                    (link.since + GREETING).min(overdue),
-                    Due::Contest(peer, conn),
-                )
+                let present = &self.links[&present];
+                let patience = link.since.max(present.since) + GREETING;
+                let at = patience.min(present.heard + OVERDUE);
+                (at, Due::Contest(peer, conn))
             }
             Who::Peer(_) => {
                 let began = link.since + Span::from_micros(1);
                 let at = (link.heard + SUSPICION).max(began).max(excused);
                 (at, Due::Silent(conn))
             }
-        }
+        })
     }
 
     /// When somebody is closed to make room at a door that is full.
@@ -505,7 +508,7 @@ impl Reference {
         let mut beaten = false;
         loop {
             let evicts = [false, true].map(|masters| self.evicts_at(masters));
-            let links = self.links.iter().map(|(c, l)| self.deadline(*c, l));
+            let links = self.links.iter().filter_map(|(c, l)| self.deadline(*c, l));
             let others = [
                 (dials.peek().map(|d| d.2), Due::Dial),
                 (Some(self.next_heartbeat), Due::Heartbeat),
