@@ -178,6 +178,8 @@ fn kind(news: &News) -> Kind {
         News::Closed { why, .. } => ("connection closed", Some(*why), None),
         News::Protocol(ChatEvent::Delivered { sender, .. }) => ("delivered", None, Some(*sender)),
         News::Skipped { peer, .. } => ("skipped", None, Some(*peer)),
+        News::Misfit { peer, .. } => ("misfit", None, Some(*peer)),
+        News::Following { peer, .. } => ("following", None, Some(*peer)),
         News::Starved { .. } => ("accept failed", None, None),
         News::Protocol(ChatEvent::LogFull { .. }) => ("log full", None, None),
         News::Protocol(ChatEvent::Gap { peer, .. }) => ("gap", None, Some(*peer)),
@@ -228,6 +230,8 @@ impl<M: Housing> Observer<M> for Reporter {
             }
             News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
+            | News::Misfit { .. }
+            | News::Following { .. }
             | News::Starved { .. }
             | News::Protocol(ChatEvent::LogFull { .. })
             | News::Protocol(ChatEvent::Gap { .. })

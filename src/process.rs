@@ -26,6 +26,14 @@ impl Process {
             began: began.unwrap_or_default(),
         }
     }
+
+    /// A number that no other server of the grid with the same id had or will have: the time in
+    /// nanoseconds.
+    pub(crate) fn incarnation() -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos();
+        u64::try_from(now).unwrap_or(u64::MAX).max(1)
+    }
 }
 
 impl Collector for Process {

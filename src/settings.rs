@@ -76,9 +76,10 @@ macro_rules! settings {
         /// What a recording has to know to build the server again: who wrote it, then a
         /// `NAME VALUE` a line, times in microseconds.
         pub(crate) fn header(config: &Config) -> String {
-            let Config { id, servers, seed, observe, limits, times, protocol } = config;
+            let Config { id, servers, seed, incarnation, observe, limits, times, protocol } = config;
             let mut text = format!("chatroom {VERSION}\n");
-            let _ = write!(text, "id {id}\nservers {servers}\nseed {seed}\nobserve {observe}\n");
+            let _ = write!(text, "id {id}\nservers {servers}\nseed {seed}\n");
+            let _ = write!(text, "incarnation {incarnation}\nobserve {observe}\n");
             $(let _ = writeln!(text, "{} {}", $long, limits.$limit);)*
             $(let _ = writeln!(text, "{} {}", $option_long, protocol.$option);)*
             $(let _ = writeln!(text, "{} {}", $time_long, times.$time.as_micros());)*
@@ -94,6 +95,7 @@ macro_rules! settings {
                 id: value(&mut lines, "id")?,
                 servers: value(&mut lines, "servers")?,
                 seed: value(&mut lines, "seed")?,
+                incarnation: value(&mut lines, "incarnation")?,
                 observe: value(&mut lines, "observe")?,
                 limits: Limits { $($limit: value(&mut lines, $long)?,)* },
                 protocol: Options { $($option: value(&mut lines, $option_long)?,)* },

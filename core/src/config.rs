@@ -60,6 +60,16 @@ pub const IDLE: Span = Span::from_millis(10_000);
 pub const PLACE: Span = Span::from_millis(500);
 /// The time between two announcements of messages that were not kept.
 pub const GAPS: Span = Span::from_millis(500);
+/// How long a link whose peer has said its first `ping` waits for the peer's `hello` before
+/// broadcasts go out on it. A `hello` follows its `ping` at once; a server of the seed's protocol
+/// says none, and its next line may be a heartbeat away.
+pub const HELLO: Span = Span::from_millis(50);
+/// Bytes of broadcasts received on a link after which they are acknowledged without waiting for
+/// the heartbeat.
+pub const ACK_EVERY: u64 = 256 << 10;
+/// The pause before a peer is dialled again that is of another protocol or of a grid of another
+/// size.
+pub const BACKOFF_MISFIT: Span = Span::from_millis(900);
 /// How long a shutdown may take to flush what was accepted.
 pub const SHUTDOWN: Span = Span::from_millis(1000);
 /// How long a door stays shut when a connection could not be accepted for want of a resource.
@@ -80,6 +90,10 @@ pub struct Config<O = ()> {
     pub servers: u32,
     /// Decides the jitter of its dials. Two servers may share it.
     pub seed: u64,
+    /// Tells its incarnation from every other of the same id: the time at which the process began
+    /// will do. With 0, the default, the server sends no `hello` and its sessions do not resume, as
+    /// those of a server of the seed's protocol.
+    pub incarnation: u64,
     /// Whether the protocol emits events of single messages: for checkers, too much for
     /// production.
     pub observe: bool,
@@ -174,6 +188,7 @@ impl<O: Default> Config<O> {
             id,
             servers,
             seed: 0,
+            incarnation: 0,
             observe: false,
             times: Times::default(),
             limits: Limits::default(),

@@ -1,9 +1,11 @@
 //! One link: who is at its other end, when it was last heard, and what is owed to it. Knows its
 //! own state only; who else is linked is the mesh's business.
 
-use crate::config::{FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
+use crate::config::{ACK_EVERY, FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
 use crate::frame::Framer;
+use crate::news::Why;
 use crate::send_log::SendLog;
+use crate::wire::Position;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chatroom_machine::Conn;
@@ -25,6 +27,27 @@ pub(crate) enum Role {
     Peer(u32),
 }
 
+/// Whether the send log goes out on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stream {
+    /// From the link's offset on.
+    Runs,
+    /// Not before the peer has said a second line, or this moment has come. So many broadcasts were
+    /// made before the link's offset.
+    Waits { until: Time, count: u64 },
+}
+
+/// Whether the peer of a session resumes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Resumes {
+    /// It has said its first `ping` only.
+    Unknown,
+    /// It said a `hello` of ours.
+    Yes,
+    /// It did not, or this server itself does not.
+    No,
+}
+
 /// Where lines for one link alone stand among the broadcasts: they go out once the link has read
 /// the send log up to `at`, so that they keep their order and cut none.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -33,6 +56,9 @@ struct Mark {
     /// How many bytes of them were not sent.
     left: usize,
 }
+
+/// What no line begins with.
+pub(crate) const NO_LINE: &[u8] = b"\n";
 
 /// From so many bytes on, those of [`Link::own`] that were sent are let go before all are.
 const SENT_MOST: usize = 64 << 10;
@@ -51,7 +77,7 @@ pub(crate) struct Link {
     /// When the last byte came in.
     pub(crate) heard: Time,
     pub(crate) framer: Framer,
-    /// `WORD PEER `, once the peer is known: what its messages begin with.
+    /// `WORD PEER `, once the peer is known and said more than a `ping`: what its messages begin with.
     pub(crate) expect: Vec<u8>,
     /// Lines of unknown kinds so far.
     pub(crate) skipped: u64,
@@ -64,6 +90,25 @@ pub(crate) struct Link {
     marks: VecDeque<Mark>,
     /// How far the link has read the send log. Meaningful in a session.
     pub(crate) offset: u64,
+    /// What of the send log goes out. Meaningful in a session.
+    pub(crate) stream: Stream,
+    /// What was received of the peer's broadcasts: since the session began, or, once it said
+    /// `from`, since its incarnation did.
+    pub(crate) received: Position,
+    /// Whether the peer said `from`.
+    pub(crate) based: bool,
+    /// From which offset on what was received is acknowledged at once.
+    pub(crate) ack_at: u64,
+    /// Whether it said a `hello`.
+    pub(crate) greeted: bool,
+    /// Whether the session resumes.
+    pub(crate) resumes: Resumes,
+    /// From where on the send log went out on it.
+    pub(crate) began: u64,
+    /// The peer does not fit: why the link ends once it took what is owed.
+    pub(crate) refused: Option<Why>,
+    /// Whom a first `ping` named that does not count alone, as the peer did not fit the last time.
+    pub(crate) held: Option<u32>,
     /// When the transport last took bytes, or when bytes were first owed to it.
     pub(crate) progress: Time,
     /// When it last completed a [`STEP`], and how much it took since.
@@ -84,7 +129,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) const fn new(conn: Conn, role: Role, now: Time, longest: usize) -> Self {
+    pub(crate) fn new(conn: Conn, role: Role, now: Time, longest: usize) -> Self {
         Self {
             conn,
             role,
@@ -93,12 +138,24 @@ impl Link {
             since: now,
             heard: now,
             framer: Framer::new(longest),
-            expect: Vec::new(),
+            expect: NO_LINE.to_vec(),
             skipped: 0,
             own: Vec::new(),
             own_sent: 0,
             marks: VecDeque::new(),
             offset: 0,
+            stream: Stream::Runs,
+            received: Position {
+                count: 0,
+                offset: 0,
+            },
+            based: false,
+            ack_at: u64::MAX,
+            greeted: false,
+            resumes: Resumes::No,
+            began: 0,
+            refused: None,
+            held: None,
             progress: now,
             stepped: now,
             taken_since: 0,
@@ -118,17 +175,22 @@ impl Link {
         }
     }
 
-    /// Begins the session: from here on it reads what is broadcast.
-    pub(crate) fn identify(&mut self, peer: u32, expect: Vec<u8>, now: Time, end: u64) {
+    /// Begins the session: from here on it reads what is broadcast, as `stream` says.
+    pub(crate) fn identify(&mut self, peer: u32, now: Time, end: u64, stream: Stream) {
         self.role = Role::Peer(peer);
+        self.stream = stream;
         self.since = now;
         self.offset = end;
-        self.expect = expect;
+        self.began = end;
+        self.resumes = match stream {
+            Stream::Runs => Resumes::No,
+            Stream::Waits { .. } => Resumes::Unknown,
+        };
     }
 
     pub(crate) fn pending<'a>(&'a self, skip: usize, log: &'a SendLog) -> &'a [u8] {
         // Nearly always: nothing is for this link alone.
-        if matches!(self.role, Role::Peer(_)) && self.marks.is_empty() {
+        if self.streams() && self.marks.is_empty() {
             return log.piece(self.offset + skip as u64);
         }
         self.pending_among(skip, log)
@@ -150,10 +212,15 @@ impl Link {
             skip -= mark.left;
             own += mark.left;
         }
-        match self.role {
-            Role::Peer(_) => log.piece(offset + skip as u64),
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => &[],
+        match self.streams() {
+            true => log.piece(offset + skip as u64),
+            false => &[],
         }
+    }
+
+    /// Whether the send log goes out on it.
+    pub(crate) const fn streams(&self) -> bool {
+        matches!((self.role, self.stream), (Role::Peer(_), Stream::Runs))
     }
 
     /// Begins to owe it something, after everything before was taken.
@@ -163,6 +230,15 @@ impl Link {
         self.stepped = now;
         self.taken_since = 0;
         self.resumed = false;
+    }
+
+    /// What was received of the peer's broadcasts and not acknowledged, in bytes; 0 if the peer does
+    /// not want to know.
+    pub(crate) const fn unacknowledged(&self) -> u64 {
+        match self.based {
+            true => self.received.offset + ACK_EVERY - self.ack_at,
+            false => 0,
+        }
     }
 
     /// Until when it may hold up the clients that broadcast, if it lags behind; `near` says that
@@ -196,9 +272,9 @@ impl Link {
     /// How many bytes are pending.
     pub(crate) const fn owed(&self, log: &SendLog) -> u64 {
         let own = self.own_left() as u64;
-        match self.role {
-            Role::Peer(_) => own + log.end() - self.offset,
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => own,
+        match self.streams() {
+            true => own + log.end() - self.offset,
+            false => own,
         }
     }
 
@@ -209,10 +285,7 @@ impl Link {
 
     /// Queues a line for this link alone, behind all that is in the send log.
     pub(crate) fn queue(&mut self, line: &[&[u8]], log: &SendLog) {
-        let at = match self.role {
-            Role::Peer(_) => log.end(),
-            Role::Dialling(_) | Role::Outbound(_) | Role::Inbound | Role::Contender(_) => 0,
-        };
+        let at = if self.streams() { log.end() } else { 0 };
         let before = self.own.len();
         line.iter()
             .for_each(|piece| self.own.extend_from_slice(piece));
@@ -288,7 +361,7 @@ mod tests {
             log.append(b"earlier\n");
             let mut link = Link::new(Conn::new(0, 0), Role::Outbound(1), Time::ZERO, 100);
             link.queue(&[b"ping 0\n"], &log);
-            link.identify(1, Vec::new(), Time::ZERO, log.end());
+            link.identify(1, Time::ZERO, log.end(), Stream::Runs);
             link.queue(&[b"a", b"1\n"], &log);
             log.append(b"b1\n");
             log.append(b"b2\n");
@@ -312,7 +385,7 @@ mod tests {
     fn a_link_that_is_always_a_little_behind_keeps_no_more_than_it_is_owed() {
         let log = SendLog::default();
         let mut link = Link::new(Conn::new(0, 0), Role::Outbound(1), Time::ZERO, 100);
-        link.identify(1, Vec::new(), Time::ZERO, log.end());
+        link.identify(1, Time::ZERO, log.end(), Stream::Runs);
         for _ in 0..1000 {
             link.queue(&[&[b'x'; 4000]], &log);
             while link.own_left() > 6000 {

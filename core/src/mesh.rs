@@ -7,18 +7,19 @@
 
 mod contest;
 mod dial;
+mod resume;
 mod send;
 
 use crate::config::{Config, LATE, Limits, SETTLED, Times};
 use crate::frame::Framer;
-use crate::link::{Link, Role};
+use crate::link::{Link, Resumes, Role, Stream};
 use crate::news::{News, Why};
 use crate::outputs::Outputs;
 use crate::rng::Rng;
 use crate::send_log::SendLog;
 use crate::slots::Owner;
 use crate::timers::Timer;
-use crate::wire::{self, Line};
+use crate::wire::{self, Line, Position};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chatroom_machine::{Action, Conn, Loss, Misuse, Remote};
@@ -29,6 +30,8 @@ use chatroom_machine::{Span, Time};
 pub(crate) enum Report {
     /// A session with this peer began.
     Up(u32),
+    /// So many broadcasts of this peer are lost.
+    Lost(u32, u64),
     /// The session with this peer ended.
     Down(u32),
     /// This link waited, and what came on it is to be read now.
@@ -58,6 +61,14 @@ struct Peer {
     /// Later links that name it, in the order in which they were made; only while there is a
     /// present one.
     contenders: VecDeque<Conn>,
+    /// Which incarnation said the last `hello`; 0 if none did.
+    incarnation: u64,
+    /// What of that incarnation's broadcasts was received in sessions that ended.
+    received: Option<Position>,
+    /// From where on what is broadcast is kept for that incarnation.
+    keep: Option<u64>,
+    /// Its last `hello` was of another protocol or of a grid of another size.
+    misfit: bool,
     /// When to dial; none while linked, while dialling, and for ids above our own.
     redial: Option<Time>,
     /// The upper bound of the next pause before a dial.
@@ -69,6 +80,10 @@ struct Peer {
 pub(crate) struct Mesh {
     id: u32,
     servers: u32,
+    /// The own incarnation; 0 if no `hello` is said.
+    incarnation: u64,
+    /// Whether sessions resume.
+    resumes: bool,
     /// The protocol's word.
     word: &'static str,
     times: Times,
@@ -81,6 +96,12 @@ pub(crate) struct Mesh {
     peers: Vec<Peer>,
     /// What is broadcast.
     log: SendLog,
+    /// How many broadcasts went into it.
+    count: u64,
+    /// No session has read less of it, if any lags.
+    slowest: u64,
+    /// Peers for which it is kept.
+    kept: usize,
     /// Bytes for single links that are pending.
     own: usize,
     /// Nothing waits here between two calls of the node.
@@ -99,17 +120,23 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    pub(crate) fn new<O>(config: &Config<O>, word: &'static str) -> Self {
+    pub(crate) fn new<O>(config: &Config<O>, word: &'static str, resumes: bool) -> Self {
         let peer = |_| Peer {
             link: None,
             latest: 0,
             contenders: VecDeque::new(),
+            incarnation: 0,
+            received: None,
+            keep: None,
+            misfit: false,
             redial: None,
             backoff: config.times.backoff_min,
         };
         Self {
             id: config.id,
             servers: config.servers,
+            incarnation: config.incarnation,
+            resumes: resumes && config.incarnation != 0,
             word,
             times: config.times.clone(),
             limits: config.limits.clone(),
@@ -117,6 +144,9 @@ impl Mesh {
             made: 0,
             peers: (0..config.servers).map(peer).collect(),
             log: SendLog::default(),
+            count: 0,
+            slowest: 0,
+            kept: 0,
             own: 0,
             reports: VecDeque::new(),
             lagging: 0,
@@ -264,13 +294,18 @@ impl Mesh {
         line: &'a [u8],
         clean: bool,
     ) -> Result<Option<Message<'a>>, Why> {
-        let Some(link) = self.links[conn.slot()].as_ref() else {
+        let Some(link) = self.links[conn.slot()].as_mut() else {
             return Ok(None);
         };
         if let (true, Role::Peer(peer), Some(body)) =
             (clean, link.role, line.strip_prefix(&link.expect[..]))
             && !body.is_empty()
         {
+            link.received.count += 1;
+            link.received.offset += line.len() as u64 + 1;
+            if link.received.offset >= link.ack_at {
+                self.acknowledge(out, conn);
+            }
             return self.message(peer, body);
         }
         self.handle_other_line(out, conn, line)
@@ -286,17 +321,15 @@ impl Mesh {
         let Some(link) = self.links[conn.slot()].as_mut() else {
             return Ok(None);
         };
+        let length = line.len() as u64 + 1;
         let line = wire::parse(line, self.word, self.servers)?;
+        if link.refused.is_some() {
+            return Ok(None);
+        }
         let sender = match line {
             Line::Ping(sender) | Line::Message(sender, _) => sender,
-            Line::Unknown => {
-                let peer = link.peer().ok_or(Why::NoIdentity)?;
-                link.skipped += 1;
-                let count = link.skipped;
-                out.counters.skipped += 1;
-                if count.is_power_of_two() {
-                    out.emit(News::Skipped { peer, count });
-                }
+            Line::Hello(_) | Line::From(_) | Line::Ack(_) | Line::Unknown => {
+                self.handle_control(out, conn, &line)?;
                 return Ok(None);
             }
         };
@@ -310,12 +343,85 @@ impl Mesh {
             Role::Inbound if sender < self.id => return Err(Why::ShouldNotDial),
             // Nobody is there any more to be up: only what it broadcast makes it a session.
             Role::Inbound if link.gone && matches!(line, Line::Ping(_)) => return Ok(None),
-            Role::Inbound | Role::Outbound(_) => self.identify(out, conn, sender)?,
+            // Its `hello` is to come, and to fit this time.
+            Role::Inbound | Role::Outbound(_)
+                if self.peers[sender as usize].misfit
+                    && link.held.is_none()
+                    && matches!(line, Line::Ping(_)) =>
+            {
+                link.held = Some(sender);
+                return Ok(None);
+            }
+            Role::Inbound | Role::Outbound(_) => {
+                self.identify(out, conn, sender)?;
+                if matches!(line, Line::Message(..)) {
+                    self.go_without_hello(out, conn, sender);
+                }
+            }
+            Role::Peer(_) if link.resumes == Resumes::Unknown => {
+                self.go_without_hello(out, conn, sender);
+            }
             Role::Peer(_) | Role::Dialling(_) | Role::Contender(_) => {}
         }
+        let Line::Message(_, body) = line else {
+            return Ok(None);
+        };
+        if let Some(link) = self.links[conn.slot()].as_mut() {
+            link.received.count += 1;
+            link.received.offset += length;
+        }
+        self.message(sender, body.as_bytes())
+    }
+
+    /// Handles a line that is neither a `ping` nor a message.
+    fn handle_control<E>(
+        &mut self,
+        out: &mut Outputs<E>,
+        conn: Conn,
+        line: &Line<'_>,
+    ) -> Result<(), Why> {
+        let Some(link) = self.links[conn.slot()].as_mut() else {
+            return Ok(());
+        };
+        let peer = match link.peer().or(link.held) {
+            Some(peer) => peer,
+            // Its `ping` was told to nobody either.
+            None if link.gone && matches!(line, Line::Hello(_)) => return Ok(()),
+            None => return Err(Why::NoIdentity),
+        };
         match line {
-            Line::Message(_, body) => self.message(sender, body.as_bytes()),
-            Line::Ping(_) | Line::Unknown => Ok(None),
+            Line::Hello(hello) if self.incarnation != 0 && !link.greeted => {
+                link.greeted = true;
+                let known = link.peer().is_some();
+                if !self.fits(out, conn, peer, hello)? {
+                    return Ok(());
+                }
+                if !known {
+                    self.identify(out, conn, peer)?;
+                }
+                self.greet(out, conn, peer, hello)
+            }
+            _ if link.peer().is_none() => Err(Why::NoIdentity),
+            Line::From(at) if link.resumes == Resumes::Yes => {
+                self.handle_from(out, conn, peer, *at)
+            }
+            Line::Ack(offset) if link.resumes == Resumes::Yes => {
+                self.handle_ack(conn, peer, *offset)
+            }
+            Line::Ping(_)
+            | Line::Message(..)
+            | Line::Hello(_)
+            | Line::From(_)
+            | Line::Ack(_)
+            | Line::Unknown => {
+                link.skipped += 1;
+                let count = link.skipped;
+                out.counters.skipped += 1;
+                if count.is_power_of_two() {
+                    out.emit(News::Skipped { peer, count });
+                }
+                Ok(())
+            }
         }
     }
 
@@ -358,16 +464,23 @@ impl Mesh {
         debug_assert!(known.link.is_none());
         known.latest = number;
         let end = self.log.end();
+        let stream = self.waits_for_hello(out, peer);
+        let greeting = self.greeting(peer);
+        if stream != Stream::Runs && self.peers[peer as usize].keep.is_none() {
+            self.keep(peer, Some(end));
+        }
         if let Some(link) = self.links[conn.slot()].as_mut() {
             // The dialler spoke first; this is what it waits for.
             if link.role == Role::Inbound {
-                link.queue(&[&self.ping], &self.log);
-                self.own += self.ping.len();
+                link.queue(&[&greeting], &self.log);
+                self.own += greeting.len();
                 link.owe_first(out.now);
                 out.push(Action::Send(conn));
             }
-            let expect = wire::prefix(self.word, peer);
-            link.identify(peer, expect, out.now, end);
+            link.identify(peer, out.now, end, stream);
+            if link.resumes == Resumes::No {
+                link.expect = wire::prefix(self.word, peer);
+            }
             let suspected_at = link.suspected_at(self.times.suspicion);
             out.timers.by(Timer::Silence, suspected_at);
         }
@@ -414,6 +527,9 @@ impl Mesh {
                 }
                 let entry = &mut self.peers[peer as usize];
                 entry.link = None;
+                if link.based {
+                    entry.received = Some(link.received);
+                }
                 let contenders = match self.left {
                     true => core::mem::take(&mut entry.contenders),
                     false => VecDeque::new(),
@@ -486,6 +602,9 @@ impl Mesh {
         if out.timers.fired(Timer::Contest, now) {
             self.decide(out);
         }
+        if out.timers.fired(Timer::Hello, now) {
+            self.handle_hello_timeout(out);
+        }
         if out.timers.fired(Timer::Dial, now) {
             let dial = self.times.dial;
             let dials = |link: &Link| matches!(link.role, Role::Dialling(_));
@@ -507,6 +626,12 @@ impl Mesh {
             out.timers.set(Timer::Redial, next);
         }
         if out.timers.fired(Timer::Heartbeat, now) {
+            for slot in 0..self.links.len() {
+                let link = self.links[slot].as_ref().filter(|l| l.unacknowledged() > 0);
+                if let Some(conn) = link.map(|link| link.conn) {
+                    self.acknowledge(out, conn);
+                }
+            }
             for link in self.links.iter_mut().flatten() {
                 // Bytes that are still owed are a sign of life themselves, once they get through.
                 if link.peer().is_some() && link.owed(&self.log) == 0 {
@@ -554,12 +679,18 @@ impl Mesh {
     }
 
     /// Bytes of the longest line between servers.
-    const fn longest(&self) -> usize {
-        wire::longest(self.word, self.limits.text)
+    fn longest(&self) -> usize {
+        let message = wire::longest(self.word, self.limits.text);
+        match self.incarnation {
+            0 => message,
+            _ => message.max(wire::CONTROL),
+        }
     }
 
-    /// Whether something is still owed to a peer.
+    /// Whether something is still owed to a peer, or will be once it has said `hello`.
     pub(crate) fn owes(&self) -> bool {
-        self.links.iter().flatten().any(|link| link.sending)
+        let end = self.log.end();
+        let mut links = self.links.iter().flatten();
+        links.any(|link| link.sending || link.peer().is_some() && link.offset < end)
     }
 }

@@ -1,5 +1,6 @@
 //! What a server tells people, metrics and checkers, and why a connection ended.
 
+use alloc::boxed::Box;
 use chatroom_machine::Span;
 use chatroom_machine::{Conn, Door, Level, Notice};
 use core::fmt;
@@ -39,6 +40,30 @@ pub enum News<E> {
         peer: u32,
         /// How many there were in this session.
         count: u64,
+    },
+    /// A peer is of another protocol, or of a grid of another size. Told once, until it is one
+    /// that fits.
+    Misfit {
+        /// Who.
+        peer: u32,
+        /// The word of its protocol.
+        word: Box<str>,
+        /// How many servers it takes the grid to have.
+        servers: u32,
+    },
+    /// A peer said from which of its broadcasts on they follow.
+    Following {
+        /// Who.
+        peer: u32,
+        /// The link of the session.
+        conn: Conn,
+        /// How many broadcasts of its incarnation lie before.
+        count: u64,
+        /// Whether the session goes on with an earlier one of the same two incarnations.
+        resumed: bool,
+        /// How many of those before are lost to this server: the link broke, and the peer no longer
+        /// kept them.
+        lost: u64,
     },
     /// A connection could not be accepted for want of a resource. Told once an episode.
     Starved {
@@ -107,6 +132,10 @@ pub enum Why {
     NoIdentity,
     /// Its peer is up on another link, and is heard there.
     Contested,
+    /// It runs another protocol.
+    OtherProtocol,
+    /// It takes the grid to have another number of servers.
+    OtherSize,
     /// A web browser or another HTTP client came to the masters' door.
     Http,
     /// Every place for a master was taken.
@@ -119,7 +148,7 @@ pub enum Why {
 
 impl Why {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Finished,
         Self::Broken,
         Self::Silent,
@@ -138,6 +167,8 @@ impl Why {
         Self::ShouldNotDial,
         Self::NoIdentity,
         Self::Contested,
+        Self::OtherProtocol,
+        Self::OtherSize,
         Self::Http,
         Self::Full,
         Self::Idle,
@@ -166,6 +197,8 @@ impl Why {
             Self::ShouldNotDial => "should_not_dial",
             Self::NoIdentity => "no_identity",
             Self::Contested => "contested",
+            Self::OtherProtocol => "other_protocol",
+            Self::OtherSize => "other_size",
             Self::Http => "http",
             Self::Full => "full",
             Self::Idle => "idle",
@@ -186,6 +219,8 @@ impl Why {
             | Self::ShouldNotDial
             | Self::NoIdentity
             | Self::Contested
+            | Self::OtherProtocol
+            | Self::OtherSize
             | Self::Http => true,
             Self::Finished
             | Self::Broken
@@ -224,6 +259,8 @@ impl fmt::Display for Why {
             Self::ShouldNotDial => "an id that ought not to dial us",
             Self::NoIdentity => "no identity",
             Self::Contested => "its peer is up on another link",
+            Self::OtherProtocol => "a server of another protocol",
+            Self::OtherSize => "a server of a grid of another size",
             Self::Http => "an HTTP request: this is no web server",
             Self::Full => "a master was refused: the limit of masters is reached",
             Self::Idle => "an idle master gave way to a newcomer",
@@ -245,7 +282,10 @@ impl<E: Notice> Notice for News<E> {
             },
             Self::Closed { why, .. } => {
                 // There was no connection. An absent peer is dialled many times a second.
-                if *why == Why::Refused || *why == Why::DialTimeout {
+                let quiet = [Why::Refused, Why::DialTimeout];
+                // `Misfit` tells of these, once.
+                let misfit = [Why::OtherProtocol, Why::OtherSize];
+                if quiet.contains(why) || misfit.contains(why) {
                     Level::Debug
                 } else if why.is_fault() || LIMITS.contains(why) {
                     Level::Warn
@@ -253,8 +293,13 @@ impl<E: Notice> Notice for News<E> {
                     Level::Info
                 }
             }
+            Self::Following { resumed, lost, .. } => match (*lost, resumed) {
+                (0, false) => Level::Debug,
+                (0, true) => Level::Info,
+                (_, _) => Level::Warn,
+            },
             Self::Skipped { .. } => Level::Info,
-            Self::Starved { .. } => Level::Warn,
+            Self::Starved { .. } | Self::Misfit { .. } => Level::Warn,
             Self::Protocol(event) => event.level(),
         }
     }
@@ -279,6 +324,29 @@ impl<E: fmt::Display> fmt::Display for News<E> {
                     f,
                     "peer {peer} sent {count} lines of an unknown kind: skipped"
                 )
+            }
+            Self::Misfit {
+                peer,
+                word,
+                servers,
+            } => write!(
+                f,
+                "peer {peer} does not fit: it runs {word:?} in a grid of {servers} servers"
+            ),
+            Self::Following {
+                peer,
+                conn,
+                count,
+                resumed,
+                lost,
+            } => {
+                write!(f, "peer {peer} ")?;
+                f.write_str(if *resumed { "goes on" } else { "begins" })?;
+                write!(f, " behind its broadcast {count} on {conn}")?;
+                match lost {
+                    0 => Ok(()),
+                    lost => write!(f, ": {lost} are lost, which it no longer kept"),
+                }
             }
             Self::Starved { door } => write!(
                 f,

@@ -58,7 +58,7 @@ impl<P: Protocol> Node<P> {
         Ok(Self {
             id: config.id,
             out: Outputs::new(&config),
-            mesh: Mesh::new(&config, P::WORD),
+            mesh: Mesh::new(&config, P::WORD, P::RESUMES),
             clients: Clients::new(&config.limits, P::longest_command(&config.limits)),
             volumes: Volumes::new(P::VOLUMES),
             protocol: P::new(&config),
@@ -149,6 +149,11 @@ impl<P: Protocol> Node<P> {
         {
             match report {
                 Report::Up(peer) => self.with(|protocol, cx| protocol.peer_up(cx, peer)),
+                Report::Lost(peer, count) => {
+                    let missed = &mut self.out.counters.missed;
+                    *missed = missed.saturating_add(count);
+                    self.with(|protocol, cx| protocol.lost(cx, peer, count));
+                }
                 Report::Down(peer) => self.with(|protocol, cx| protocol.peer_down(cx, peer)),
                 Report::Promoted(conn) => {
                     let unprocessed = self.mesh.unprocessed(conn);

@@ -23,6 +23,12 @@ pub trait Protocol: Sized {
     /// `ping`, without white space.
     const WORD: &'static str;
 
+    /// Whether sessions between two incarnations that both live resume: what is
+    /// [broadcast](Context::broadcast) arrives once even if their link breaks, as long as the sender
+    /// keeps it ([`Limits::lag`]); else [`lost`](Self::lost) says how much is missing. Such a
+    /// protocol has no use of [`Context::send`].
+    const RESUMES: bool = false;
+
     /// What it stores: a driver needs a directory for it if there is any.
     const VOLUMES: &'static [Volume] = &[];
 
@@ -91,6 +97,12 @@ pub trait Protocol: Sized {
     /// The session with `peer` ended: nothing more of it arrives.
     fn peer_down(&mut self, cx: &mut Context<'_, Self::Event>, peer: u32) {
         let _ = (cx, peer);
+    }
+
+    /// `count` broadcasts of `peer` are missing before the next of its messages: its link broke,
+    /// and it no longer kept them when it was linked again. Only if it [resumes](Self::RESUMES).
+    fn lost(&mut self, cx: &mut Context<'_, Self::Event>, peer: u32, count: u64) {
+        let _ = (cx, peer, count);
     }
 
     /// A message of `peer` arrived on its link `conn`: UTF-8, at least one byte, at most

@@ -14,6 +14,8 @@ pub(crate) struct SendLog {
     blocks: VecDeque<Vec<u8>>,
     /// The offset of the first block's first byte.
     base: u64,
+    /// What lies before is no longer kept.
+    start: u64,
     end: u64,
 }
 
@@ -23,9 +25,14 @@ impl SendLog {
         self.end
     }
 
-    /// How many bytes it holds.
+    /// The offset of the first byte that is kept.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// How many bytes are kept; less than [`BLOCK`] more are held.
     pub(crate) const fn held(&self) -> u64 {
-        self.end - self.base
+        self.end - self.start
     }
 
     pub(crate) fn append(&mut self, mut bytes: &[u8]) {
@@ -46,6 +53,12 @@ impl SendLog {
         }
     }
 
+    /// Passes over `count` bytes that nobody will read, and everything before.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.end += count as u64;
+        self.trim(self.end);
+    }
+
     /// The first contiguous piece from `offset` on; empty at the end and behind it.
     pub(crate) fn piece(&self, offset: u64) -> &[u8] {
         let from = (offset - self.base) as usize;
@@ -60,6 +73,7 @@ impl SendLog {
 
     /// Frees what lies before `offset`, the least that anybody still reads from.
     pub(crate) fn trim(&mut self, offset: u64) {
+        self.start = self.start.max(offset);
         if offset == self.end {
             // One block stays, empty: the next broadcast needs no allocation.
             self.blocks.truncate(1);
@@ -103,7 +117,7 @@ mod tests {
         assert_eq!(read(&log, 0), whole);
         let offset = BLOCK as u64 + 11;
         log.trim(offset);
-        assert_eq!(log.held(), log.end() - BLOCK as u64);
+        assert_eq!((log.start(), log.held()), (offset, log.end() - offset));
         assert_eq!(read(&log, offset), whole[offset as usize..]);
         log.trim(log.end());
         assert_eq!(log.held(), 0);
@@ -121,7 +135,7 @@ mod tests {
         log.append(b"x");
         assert_eq!(log.piece(BLOCK as u64), b"x");
         log.trim(BLOCK as u64);
-        assert_eq!(log.held(), 1);
+        assert_eq!((log.held(), log.blocks.len()), (1, 1));
         assert_eq!(log.piece(BLOCK as u64), b"x");
     }
 }

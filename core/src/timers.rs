@@ -32,12 +32,14 @@ pub(crate) enum Timer {
     Contest,
     /// A newcomer has waited for a place for too long.
     Place,
+    /// A link waits for a `hello` before broadcasts go out on it.
+    Hello,
     /// The protocol has something to do.
     Protocol,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Heartbeat,
         Self::Silence,
         Self::Greeting,
@@ -49,6 +51,7 @@ impl Timer {
         Self::Evict,
         Self::Contest,
         Self::Place,
+        Self::Hello,
         Self::Protocol,
     ];
 
@@ -65,6 +68,7 @@ impl Timer {
             Self::Evict => "evict",
             Self::Contest => "contest",
             Self::Place => "place",
+            Self::Hello => "hello",
             Self::Protocol => "protocol",
         }
     }

@@ -11,12 +11,51 @@ pub(crate) enum Line<'a> {
     Ping(u32),
     /// `WORD SENDER BODY`, with the protocol's word.
     Message(u32, &'a str),
+    /// `hello WORD VERSION N INCARNATION [CAPABILITY…]`
+    Hello(Hello<'a>),
+    /// `from COUNT OFFSET`: where the broadcasts begin that follow on this link.
+    From(Position),
+    /// `ack OFFSET`: how far the sender's broadcasts were received.
+    Ack(u64),
     /// Anything else.
     Unknown,
 }
 
+/// What a server says of itself after its first `ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello<'a> {
+    /// The protocol's word.
+    pub(crate) word: &'a str,
+    /// How many servers it takes the grid to have.
+    pub(crate) servers: u32,
+    /// Which incarnation it is; not 0.
+    pub(crate) incarnation: u64,
+    /// The capability `resume`: whether its sessions resume.
+    pub(crate) resumes: bool,
+    /// With `resume=INCARNATION.COUNT.OFFSET`: what it has of the broadcasts of that incarnation.
+    pub(crate) has: Option<(u64, Position)>,
+}
+
+/// A place among the broadcasts of one incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Position {
+    /// How many broadcasts lie before it.
+    pub(crate) count: u64,
+    /// How many bytes their lines have.
+    pub(crate) offset: u64,
+}
+
+/// More bytes than any server will ever broadcast.
+const MOST: u64 = 1 << 60;
+
+/// The version of what is said between servers.
+const VERSION: u32 = 1;
+
 /// The longest id of a grid, in digits.
 const ID_DIGITS: usize = 4;
+
+/// Room for every line that is not a message.
+pub(crate) const CONTROL: usize = 256;
 
 /// The longest line between servers for bodies of at most `text` bytes after `word`.
 pub(crate) const fn longest(word: &str, text: usize) -> usize {
@@ -43,8 +82,85 @@ pub(crate) fn parse<'a>(line: &'a [u8], word: &str, servers: u32) -> Result<Line
             }
             Ok(Line::Message(sender, body))
         }
+        // What a later version adds is none of ours: such a line is of an unknown kind.
+        "hello" => Ok(rest.and_then(hello).map_or(Line::Unknown, Line::Hello)),
+        "from" => {
+            let at = rest.and_then(|rest| position(rest.split_once(' ')?));
+            Ok(at.map_or(Line::Unknown, Line::From))
+        }
+        "ack" => {
+            let offset = rest.and_then(|rest| rest.parse().ok());
+            Ok(offset.map_or(Line::Unknown, Line::Ack))
+        }
         _ => Ok(Line::Unknown),
     }
+}
+
+fn hello(rest: &str) -> Option<Hello<'_>> {
+    let mut words = rest.split(' ');
+    let word = words.next()?;
+    let _version: u32 = words.next()?.parse().ok()?;
+    let mut hello = Hello {
+        word,
+        servers: words.next()?.parse().ok()?,
+        incarnation: words.next()?.parse().ok().filter(|&i| i != 0)?,
+        resumes: false,
+        has: None,
+    };
+    for capability in words {
+        if capability == "resume" {
+            hello.resumes = true;
+        } else if let Some(has) = capability.strip_prefix("resume=") {
+            let (incarnation, at) = has.split_once('.')?;
+            hello.resumes = true;
+            hello.has = Some((incarnation.parse().ok()?, position(at.split_once('.')?)?));
+        }
+    }
+    Some(hello)
+}
+
+fn position((count, offset): (&str, &str)) -> Option<Position> {
+    let (count, offset) = (count.parse().ok()?, offset.parse().ok()?);
+    let valid = count <= offset && offset <= MOST;
+    valid.then_some(Position { count, offset })
+}
+
+/// The line of a [`Hello`], with its newline.
+pub(crate) fn push_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
+    out.extend_from_slice(b"hello ");
+    out.extend_from_slice(hello.word.as_bytes());
+    for number in [VERSION.into(), hello.servers.into(), hello.incarnation] {
+        out.push(b' ');
+        push_number(out, number);
+    }
+    if hello.resumes {
+        out.extend_from_slice(b" resume");
+    }
+    if let Some((incarnation, at)) = hello.has {
+        out.push(b'=');
+        push_number(out, incarnation);
+        for number in [at.count, at.offset] {
+            out.push(b'.');
+            push_number(out, number);
+        }
+    }
+    out.push(b'\n');
+}
+
+/// `from COUNT OFFSET` with its newline.
+pub(crate) fn push_from(out: &mut Vec<u8>, at: Position) {
+    out.extend_from_slice(b"from ");
+    push_number(out, at.count);
+    out.push(b' ');
+    push_number(out, at.offset);
+    out.push(b'\n');
+}
+
+/// `ack OFFSET` with its newline.
+pub(crate) fn push_ack(out: &mut Vec<u8>, offset: u64) {
+    out.extend_from_slice(b"ack ");
+    push_number(out, offset);
+    out.push(b'\n');
 }
 
 /// An id in its one spelling: decimal digits without a leading zero.
@@ -61,9 +177,13 @@ fn id(digits: &str, servers: u32) -> Result<u32, Why> {
 
 /// Appends `id` in decimal.
 pub fn push_id(out: &mut Vec<u8>, id: u32) {
-    let mut digits = [0; 10];
+    push_number(out, id.into());
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
     let mut at = digits.len();
-    let mut rest = id;
+    let mut rest = number;
     loop {
         at -= 1;
         digits[at] = b'0' + (rest % 10) as u8;

@@ -235,6 +235,7 @@ impl Serve {
     fn config(&self) -> Result<Config, Failure> {
         let mut config = Config::new(self.id, self.servers);
         config.seed = self.seed;
+        config.incarnation = Process::incarnation();
         self.settings.apply(&mut config);
         ChatServer::check(&config).map_err(misfit)?;
         Ok(config)

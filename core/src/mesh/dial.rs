@@ -3,7 +3,9 @@
 //! are missing.
 
 use super::Mesh;
-use crate::config::{BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING, BACKOFF_RETURNING};
+use crate::config::{
+    BACKOFF_CROWD, BACKOFF_CROWD_MAX, BACKOFF_FLAPPING, BACKOFF_MISFIT, BACKOFF_RETURNING,
+};
 use crate::link::{Link, Role};
 use crate::news::Why;
 use crate::outputs::Outputs;
@@ -56,6 +58,11 @@ impl Mesh {
         if peer >= self.id || self.left {
             return;
         }
+        if self.peers[peer as usize].misfit {
+            let at = out.now + BACKOFF_MISFIT;
+            self.peers[peer as usize].redial = Some(at);
+            return out.timers.by(Timer::Redial, at);
+        }
         let was_up = self.peers[peer as usize].latest > 0;
         let crowd = crowd_pause(self.id - self.dialled_up, was_up);
         let most = self.times.backoff_max.max(if flapping {
@@ -96,10 +103,14 @@ impl Mesh {
         match outcome {
             Dialled::Failed => self.end(out, conn, Why::Refused, true),
             Dialled::Connected => {
+                let greeting = self.greeting(peer);
+                let Some(link) = self.links[conn.slot()].as_mut() else {
+                    return Err(Misuse::WrongState);
+                };
                 link.role = Role::Outbound(peer);
                 link.since = out.now;
-                link.queue(&[&self.ping], &self.log);
-                self.own += self.ping.len();
+                link.queue(&[&greeting], &self.log);
+                self.own += greeting.len();
                 link.owe_first(out.now);
                 out.push(Action::Send(conn));
                 out.timers

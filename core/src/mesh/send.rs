@@ -10,27 +10,33 @@ use chatroom_machine::{Action, Conn, Misuse};
 impl Mesh {
     /// Sends `body` to every peer that is up.
     pub(crate) fn broadcast<E>(&mut self, out: &mut Outputs<E>, body: &[u8]) {
-        if self.up == 0 {
-            return;
+        self.count += 1;
+        if self.up == 0 && self.kept == 0 {
+            return self.log.skip(self.prefix.len() + body.len() + 1);
         }
         let start = self.log.end();
+        if self.lagging == 0 {
+            self.slowest = start;
+        }
         self.log.append(&self.prefix);
         self.log.append(body);
         self.log.append(b"\n");
         if self.lagging != self.up {
             self.lagging = self.up;
             for link in self.links.iter_mut().flatten() {
-                if link.peer().is_some() && link.offset == start && !link.sending {
+                if link.streams() && link.offset == start && !link.sending {
                     link.owe_first(out.now);
                     out.push(Action::Send(link.conn));
                 }
             }
         }
         self.drop_laggards(out, self.log.end() - start);
+        self.forget_the_farthest();
     }
 
     /// Sends `body` to one peer, if it is up.
     pub(crate) fn send<E>(&mut self, out: &mut Outputs<E>, peer: u32, body: &[u8]) {
+        debug_assert!(!self.resumes, "a message to one peer cannot be sent again");
         let link = self.peers.get(peer as usize).and_then(|p| p.link);
         let Some(link) = link.and_then(|conn| self.links[conn.slot()].as_mut()) else {
             return;
@@ -50,8 +56,10 @@ impl Mesh {
     fn drop_laggards<E>(&mut self, out: &mut Outputs<E>, last: u64) {
         let lag = self.limits.lag as u64;
         if self.owed_at_most() > lag {
+            self.trim();
             self.end_where(out, |mesh, link| {
-                let owed = link.owed(&mesh.log);
+                // On one that waits for a `hello` nothing is owed yet, and all of it is kept.
+                let owed = link.own_left() as u64 + mesh.log.end() - link.offset;
                 let lags = link.peer().is_some() && owed > lag && owed > last;
                 lags.then_some(Why::FellBehind)
             });
@@ -60,7 +68,11 @@ impl Mesh {
 
     /// A bound on what any one peer is owed.
     const fn owed_at_most(&self) -> u64 {
-        self.log.held() + self.own as u64
+        let broadcasts = match self.lagging {
+            0 => 0,
+            _ => self.log.end() - self.slowest,
+        };
+        broadcasts + self.own as u64
     }
 
     /// Sees that a body is one that a peer takes.
@@ -99,22 +111,27 @@ impl Mesh {
         let streamed = link.took(count, out.now);
         self.own -= count - streamed as usize;
         link.sending = link.owed(&self.log) > 0;
+        if let Some(why) = link.refused.filter(|_| link.own_left() == 0) {
+            self.end(out, conn, why, false);
+            return Ok(());
+        }
         if streamed > 0 {
             let (from, to) = (link.offset - streamed, link.offset);
             self.lagging -= usize::from(to == self.log.end());
             // Only at its end can a block have become free, or when nobody is behind any more.
             // Looking after each link would be quadratic.
-            if self.lagging == 0 || self.log.block_ends(from, to) {
+            // What is kept for those who come back is freed when they acknowledge it.
+            if (self.lagging == 0 && self.kept == 0) || self.log.block_ends(from, to) {
                 self.trim();
             }
         }
         Ok(())
     }
 
-    /// Frees what every session has read.
+    /// Frees what every session has read and nobody is kept it for.
     pub(super) fn trim(&mut self) {
         let end = self.log.end();
-        let least = match self.lagging {
+        self.slowest = match self.lagging {
             0 => end,
             _ => (self.links.iter().flatten())
                 .filter(|link| link.peer().is_some())
@@ -122,7 +139,12 @@ impl Mesh {
                 .min()
                 .unwrap_or(end),
         };
-        self.log.trim(least);
+        let kept = match self.kept {
+            0 => None,
+            _ => self.peers.iter().filter_map(|peer| peer.keep).min(),
+        };
+        self.log
+            .trim(kept.map_or(self.slowest, |kept| kept.min(self.slowest)));
     }
 
     /// Until when those that broadcast are to wait for a peer that lags behind but goes on

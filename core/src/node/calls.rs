@@ -11,13 +11,14 @@ use chatroom_machine::{
     Volume, VolumeId,
 };
 
-/// The timers that may end a connection which was silent: a driver reads from all before.
-const JUDGING: [Timer; 5] = [
+/// The timers that judge a connection by what it has not said: a driver reads from all before.
+const JUDGING: [Timer; 6] = [
     Timer::Silence,
     Timer::Greeting,
     Timer::Evict,
     Timer::Contest,
     Timer::Place,
+    Timer::Hello,
 ];
 
 /// Who takes what is accepted at a listener.

@@ -234,6 +234,7 @@ impl Chat {
 
 impl Protocol for Chat {
     const WORD: &'static str = "msg";
+    const RESUMES: bool = true;
 
     type Event = ChatEvent;
     type Options = Options;
@@ -275,6 +276,12 @@ impl Protocol for Chat {
     fn peer_down(&mut self, cx: &mut Cx<'_>, peer: u32) {
         if cx.has_subscribers() {
             cx.publish(&[format!("down {peer}\n").as_bytes()]);
+        }
+    }
+
+    fn lost(&mut self, cx: &mut Cx<'_>, peer: u32, count: u64) {
+        if cx.has_subscribers() {
+            cx.publish(&[format!("gap {peer} {count}\n").as_bytes()]);
         }
     }
 

@@ -22,6 +22,8 @@ fn announced(s: &Solo, of: u32) -> Vec<u64> {
         | News::Closed { .. }
         | News::Protocol(ChatEvent::Delivered { .. })
         | News::Skipped { .. }
+        | News::Misfit { .. }
+        | News::Following { .. }
         | News::Starved { .. }
         | News::Protocol(ChatEvent::LogFull { .. })
         | News::Ending => None,

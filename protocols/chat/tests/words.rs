@@ -14,6 +14,13 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
         silence: Span::from_micros(900_001),
     };
     let closed = |why| News::Closed { conn, why };
+    let following = |resumed, lost| News::Following {
+        peer: 2,
+        conn,
+        count: 7,
+        resumed,
+        lost,
+    };
     let delivered = |conn| {
         News::Protocol(ChatEvent::Delivered {
             sender: 2,
@@ -75,6 +82,35 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
             "peer 2 sent 4 lines of an unknown kind: skipped",
         ),
         (
+            News::Misfit {
+                peer: 2,
+                word: "paxos".into(),
+                servers: 5,
+            },
+            Level::Warn,
+            "peer 2 does not fit: it runs \"paxos\" in a grid of 5 servers",
+        ),
+        (
+            following(false, 0),
+            Level::Debug,
+            "peer 2 begins behind its broadcast 7 on 3.1",
+        ),
+        (
+            following(true, 0),
+            Level::Info,
+            "peer 2 goes on behind its broadcast 7 on 3.1",
+        ),
+        (
+            following(true, 3),
+            Level::Warn,
+            "peer 2 goes on behind its broadcast 7 on 3.1: 3 are lost, which it no longer kept",
+        ),
+        (
+            closed(Why::OtherSize),
+            Level::Debug,
+            "connection 3.1 closed: a server of a grid of another size",
+        ),
+        (
             News::Starved { door: MASTERS },
             Level::Warn,
             "no resources to accept a connection at door 1: trying again in a while",
@@ -104,7 +140,7 @@ fn each_piece_of_news_reads_as_one_sentence_at_its_level() {
 fn each_reason_and_each_misuse_has_words_of_its_own() {
     let reasons: BTreeSet<String> = Why::ALL.iter().map(Why::to_string).collect();
     assert_eq!(reasons.len(), Why::ALL.len());
-    assert_eq!(Why::ALL.iter().filter(|why| why.is_fault()).count(), 10);
+    assert_eq!(Why::ALL.iter().filter(|why| why.is_fault()).count(), 12);
     let misuses = [Misuse::Stale, Misuse::WrongState, Misuse::TooMuch];
     let words: BTreeSet<String> = misuses.iter().map(Misuse::to_string).collect();
     assert!(words.len() == 3 && words.iter().all(|w| !w.is_empty()));

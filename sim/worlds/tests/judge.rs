@@ -180,7 +180,7 @@ fn sent(those: &'static str, instead: &'static [u8]) -> Tale {
 }
 
 /// A server's news is other news, or none.
-fn noticed(host: u16, change: fn(News) -> Option<News>) -> Tale {
+fn noticed(host: u16, change: impl Fn(News) -> Option<News> + 'static) -> Tale {
     Box::new(move |_, fact, tell| {
         if let Fact::Notice { who, notice, .. } = fact
             && who.host.0 == host
@@ -539,7 +539,7 @@ fn a_watcher_that_is_told_what_did_not_happen_is_found() {
             watch(),
             sent("delivered 1 hello\n", b""),
             REPLIES,
-            "server 0.0 has not told a watcher Delivered(1, \"hello\"), which happened at 2.004242s",
+            "server 0.0 has not told a watcher Delivered(1, \"hello\"), which happened at 2.002239s",
             &["plan over: the end of the plan"],
         ),
         case(
@@ -709,28 +709,31 @@ fn a_message_at_another_place_of_its_session_is_found() {
     ];
     check(vec![
         case(
-            grid(&[(200, C, "broadcast hello\n")]),
+            without_hello(grid(&[(200, C, "broadcast hello\n")])),
             noticed(1, |news| (!matches!(news, News::Up { .. })).then_some(news)),
             EMPTY_START,
             "server 0.0 took \"hello\" from 1.0 before its session began",
             &["server0 notice: delivered 1 on 0.0: hello"],
         ),
         case(
-            with(grid(&[(2000, A, "broadcast one\n")]), &reset),
+            without_hello(with(grid(&[(2000, A, "broadcast one\n")]), &reset)),
             back_on_the_old_link("one", false),
             NO_DUPLICATION,
             "server 1.0 took \"one\" from 0.0, its broadcast 0, after its broadcast 0",
             &["plan change: heal"],
         ),
         case(
-            with(grid(&[(2000, A, "broadcast one\nbroadcast two\n")]), &reset),
+            without_hello(with(
+                grid(&[(2000, A, "broadcast one\nbroadcast two\n")]),
+                &reset,
+            )),
             back_on_the_old_link("one", false),
             FIFO,
             "server 1.0 took \"one\" from 0.0, its broadcast 0, after its broadcast 1",
             &["plan change: heal"],
         ),
         case(
-            with(grid(&[(1400, A, "broadcast old\n")]), &returned),
+            without_hello(with(grid(&[(1400, A, "broadcast old\n")]), &returned)),
             back_on_the_old_link("old", true),
             LIVES,
             "server 1.0 took \"old\" from 0.0 after messages of its next life 1",
@@ -739,13 +742,67 @@ fn a_message_at_another_place_of_its_session_is_found() {
     ]);
 }
 
+/// The same plan for servers of the seed's protocol.
+fn without_hello(mut plan: Plan) -> Plan {
+    plan.notes
+        .insert("no-hello".to_owned(), u64::MAX.to_string());
+    plan
+}
+
+#[test]
+fn what_is_said_of_where_broadcasts_follow_is_judged() {
+    let reset = [(2100, Change::Reset(BOTH))];
+    let broken = || with(grid(&[(2000, A, "broadcast one\nbroadcast two\n")]), &reset);
+    let lie = |change: fn(&mut u64, &mut u64)| {
+        noticed(1, move |mut news| {
+            if let News::Following {
+                count,
+                lost,
+                resumed: true,
+                ..
+            } = &mut news
+            {
+                change(count, lost);
+            }
+            Some(news)
+        })
+    };
+    let events: &[&str] = &[
+        "server0 notice: peer 1 up on 0.1",
+        "server1 notice: peer 0 goes on behind its broadcast 2 on 0.1",
+    ];
+    check(vec![
+        case(
+            broken(),
+            lie(|count, _| *count = 1),
+            FIFO,
+            "server 1.0 goes on behind broadcast 1 of 0.0, 0 of them lost: 2 was to be",
+            events,
+        ),
+        case(
+            broken(),
+            lie(|count, lost| (*count, *lost) = (3, 1)),
+            FIFO,
+            "1 broadcasts of 0.0, which it keeps, are lost to 1.0",
+            events,
+        ),
+        case(
+            grid(&[(1000, A, "get\n")]),
+            noticed(1, |news| (!matches!(news, News::Up { .. })).then_some(news)),
+            EMPTY_START,
+            "server 0.0 was told of broadcasts before the session",
+            &["server0 notice: peer 1 begins behind its broadcast 0 on 0.0"],
+        ),
+    ]);
+}
+
 #[test]
 fn a_gap_is_found_where_only_crashes_are_planned() {
-    let planned = grid(&[
+    let planned = without_hello(grid(&[
         (1000, A, "broadcast one\n"),
         (2000, A, "broadcast two\n"),
         (2500, A, "broadcast three\n"),
-    ]);
+    ]));
     // Server 0 sends the second one on a link that is no more.
     let broken = with(planned.clone(), &[(1999, Change::HalfOpen(BOTH))]);
     assert_eq!(judged(&planned, &truth()), None);

@@ -222,6 +222,8 @@ impl Solo {
             | News::Up { .. }
             | News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
+            | News::Misfit { .. }
+            | News::Following { .. }
             | News::Starved { .. }
             | News::Protocol(ChatEvent::LogFull { .. })
             | News::Protocol(ChatEvent::Gap { .. })

@@ -33,6 +33,8 @@ cases! {
     AGAIN = "2 a session after an earlier one of the same lives carried messages" in Chaos Swarm;
     /// For 3: messages were lost with a session.
     GAP = "3 a gap where a session broke" in Chaos Swarm;
+    /// For 3: a session went on where an earlier one of the same lives had ended.
+    RESUMED = "3 a session went on where an earlier one had ended" in Chaos Swarm;
     /// For 3: a link was replaced before its death was noticed.
     REPLACED = "3 a link was replaced before its death was noticed" in Crash Chaos Swarm;
     /// For 4: a log with messages of two lives of one server.

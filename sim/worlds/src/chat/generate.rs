@@ -63,6 +63,12 @@ fn limits(setup: &mut Setup, families: Families, choice: Choice) {
         limits.nameless = draw("nameless", 2, 40);
         limits.masters = draw("places", 2, 6);
     }
+    let choice = choice.on("no-hello");
+    if choice.chance(250) {
+        setup.no_hello = (0..64)
+            .filter(|&host| choice.on("host").at(host).chance(300))
+            .fold(0, |mask, host| mask | 1 << host);
+    }
     if families.small_log {
         setup.options.log = draw("log", 400, 6_000) as u64;
     }

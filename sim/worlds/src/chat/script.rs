@@ -90,6 +90,8 @@ impl LineObserver<ChatServer> for Listener {
                     News::Closed { .. }
                     | News::Protocol(ChatEvent::Delivered { .. })
                     | News::Skipped { .. }
+                    | News::Misfit { .. }
+                    | News::Following { .. }
                     | News::Starved { .. }
                     | News::Protocol(ChatEvent::LogFull { .. })
                     | News::Protocol(ChatEvent::Gap { .. })

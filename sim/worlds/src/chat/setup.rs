@@ -5,6 +5,7 @@ use super::drift;
 use chatroom_chat::{ChatServer, Config, Limits, MASTERS, Options};
 use chatroom_sim::engine::Birth;
 use chatroom_sim::generate::Profile;
+use chatroom_sim::names::Host;
 use chatroom_sim::plan::{Change, Plan, PlanError, excerpt, fault};
 use std::str::FromStr;
 
@@ -24,6 +25,9 @@ pub struct Setup {
     pub limits: Limits,
     /// The chat's own.
     pub options: Options,
+    /// Which servers say no `hello`, as those of the seed's protocol: a bit for each, the lowest for
+    /// server 0.
+    pub no_hello: u64,
 }
 
 impl Default for Setup {
@@ -32,6 +36,7 @@ impl Default for Setup {
             profile: Profile::Swarm,
             limits: Limits::default(),
             options: Options::default(),
+            no_hello: 0,
         }
     }
 }
@@ -137,6 +142,7 @@ impl Setup {
         read(plan, "replies", &mut limits.replies)?;
         read(plan, "watch", &mut limits.watch)?;
         read(plan, "log", &mut setup.options.log)?;
+        read(plan, "no-hello", &mut setup.no_hello)?;
         let mut config = Config::new(0, plan.hosts.into());
         config.limits = setup.limits.clone();
         config.protocol = setup.options.clone();
@@ -164,8 +170,15 @@ impl Setup {
         note("replies", l.replies as u64, usual.replies as u64);
         note("watch", l.watch as u64, usual.watch as u64);
         note("log", self.options.log, Options::default().log);
+        note("no-hello", self.no_hello, 0);
         plan.notes
             .insert("profile".to_owned(), self.profile.to_string());
+    }
+
+    /// Whether a server is one of those that say no `hello`.
+    #[must_use]
+    pub const fn says_no_hello(&self, host: Host) -> bool {
+        self.no_hello >> (host.0 % 64) & 1 == 1
     }
 
     /// The configuration of one life.
@@ -173,6 +186,9 @@ impl Setup {
     pub fn config(&self, birth: &Birth) -> Config {
         let mut config = Config::new(birth.host.0.into(), birth.hosts.into());
         config.seed = birth.seed;
+        if !self.says_no_hello(birth.host) {
+            config.incarnation = u64::from(birth.life) + 1;
+        }
         config.observe = true;
         config.limits = self.limits.clone();
         config.protocol = self.options.clone();

@@ -591,6 +591,8 @@ impl<M: Explorable> State<M> {
             News::Closed { .. }
             | News::Protocol(ChatEvent::Delivered { .. })
             | News::Skipped { .. }
+            | News::Misfit { .. }
+            | News::Following { .. }
             | News::Starved { .. }
             | News::Protocol(ChatEvent::LogFull { .. })
             | News::Protocol(ChatEvent::Gap { .. })

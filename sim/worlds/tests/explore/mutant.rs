@@ -161,6 +161,8 @@ impl Mutant {
             News::Protocol(ChatEvent::Delivered { .. })
             | News::Closed { .. }
             | News::Skipped { .. }
+            | News::Misfit { .. }
+            | News::Following { .. }
             | News::Starved { .. }
             | News::Protocol(ChatEvent::LogFull { .. })
             | News::Protocol(ChatEvent::Gap { .. })

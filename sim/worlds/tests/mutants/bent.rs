@@ -15,6 +15,9 @@ pub(crate) enum Bend {
     NeverClose,
     NeverResume,
     AcceptsOn,
+    IgnoresReceived,
+    Repeats,
+    SilentLoss,
 }
 
 #[derive(Debug)]
@@ -30,6 +33,21 @@ impl Bent {
             bend,
         }
     }
+}
+
+/// Changes what a peer's `hello` says that it has, from the `=` behind `resume` to the line's end.
+fn in_hellos(bytes: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+    const RESUME: &[u8] = b" resume";
+    let mut bytes = bytes.to_vec();
+    let at: Vec<usize> = (bytes.windows(RESUME.len() + 1).enumerate())
+        .filter(|(_, bytes)| bytes.starts_with(RESUME) && bytes.ends_with(b"="))
+        .map(|(at, _)| at + RESUME.len())
+        .collect();
+    for at in at {
+        let length = bytes[at..].iter().position(|byte| *byte == b'\n');
+        change(&mut bytes[at..][..length.unwrap_or(1)]);
+    }
+    bytes
 }
 
 impl Chat for Bent {
@@ -68,7 +86,28 @@ impl Machine for Bent {
     }
 
     fn handle_bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) -> Result<(), Misuse> {
-        self.server.handle_bytes(now, conn, bytes)
+        match self.bend {
+            Bend::IgnoresReceived => {
+                let bytes = in_hellos(bytes, |has| has[0] = b' ');
+                self.server.handle_bytes(now, conn, &bytes)
+            }
+            Bend::Repeats => {
+                let bytes = in_hellos(bytes, |has| {
+                    let position = has.iter_mut().skip_while(|byte| **byte != b'.');
+                    position
+                        .filter(|byte| byte.is_ascii_digit())
+                        .for_each(|digit| *digit = b'0');
+                });
+                self.server.handle_bytes(now, conn, &bytes)
+            }
+            Bend::None
+            | Bend::RoundedTimeout
+            | Bend::NoGeneration
+            | Bend::NeverClose
+            | Bend::NeverResume
+            | Bend::AcceptsOn
+            | Bend::SilentLoss => self.server.handle_bytes(now, conn, bytes),
+        }
     }
 
     fn handle_sent(&mut self, now: Time, conn: Conn, count: usize) -> Result<(), Misuse> {
@@ -89,7 +128,12 @@ impl Machine for Bent {
 
     fn poll(&mut self) -> Option<Action<News>> {
         loop {
-            let action = self.server.poll()?;
+            let mut action = self.server.poll()?;
+            if self.bend == Bend::SilentLoss
+                && let Action::Notice(News::Following { lost, .. }) = &mut action
+            {
+                *lost = 0;
+            }
             let lost = match &action {
                 Action::Close(_) => self.bend == Bend::NeverClose,
                 Action::Resume(_) => self.bend == Bend::NeverResume,

@@ -375,6 +375,24 @@ pub(crate) fn mutants() -> Vec<Mutant> {
             ACCURACY,
         ),
         bent(
+            "a session goes on with what is broadcast then, whatever the peer lacks",
+            Bend::IgnoresReceived,
+            Chaos,
+            FIFO,
+        ),
+        bent(
+            "what the peer has is sent to it again",
+            Bend::Repeats,
+            Chaos,
+            ACCURACY,
+        ),
+        bent(
+            "what was lost with a session is not announced",
+            Bend::SilentLoss,
+            Chaos,
+            FIFO,
+        ),
+        bent(
             "accepting goes on after it failed for want of descriptors",
             Bend::AcceptsOn,
             Chaos,

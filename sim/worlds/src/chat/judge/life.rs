@@ -1,9 +1,11 @@
 //! What the judge knows: lives with what they broadcast and logged, and links with their sessions.
 
 use super::master::Master;
-use chatroom_machine::{Conn, Time};
+use chatroom_chat::{HEARTBEAT, SUSPICION};
+use chatroom_machine::{Conn, Span, Time};
 use chatroom_sim::names::{Host, Peer, Who};
 use chatroom_sim::observer::Ending;
+use std::collections::VecDeque;
 
 /// A broadcast of a life, at its number.
 #[derive(Clone, Debug)]
@@ -16,6 +18,66 @@ pub(super) struct Own {
     pub(super) arrived: u32,
     /// How much its life had broadcast with it, in bytes.
     pub(super) end: u64,
+}
+
+/// How far a life has got in the broadcasts of another.
+#[derive(Clone, Debug)]
+pub(super) struct Next {
+    /// The other's life.
+    pub(super) life: u32,
+    /// The number of the broadcast that is to come next.
+    pub(super) number: u64,
+    /// The number that the other knew of at least when their last link broke.
+    pub(super) known: u64,
+    /// Since when which was the next: the latest that is older than [`Next::UNSURE`], and those
+    /// after it.
+    since: VecDeque<(Time, u64)>,
+}
+
+impl Next {
+    /// The other may not know yet of what came in so long a time before a link broke: a heartbeat
+    /// until it is acknowledged, the suspicion time in which a link that broke still seems to
+    /// stand, and what a clock is off and a network takes.
+    const UNSURE: Span = Span::from_micros(2 * HEARTBEAT.as_micros() + SUSPICION.as_micros());
+
+    pub(super) fn new(life: u32, number: u64, now: Time) -> Self {
+        Self {
+            life,
+            number,
+            known: number,
+            since: VecDeque::from([(now, number)]),
+        }
+    }
+
+    /// The next is another one from now on.
+    pub(super) fn set(&mut self, now: Time, number: u64) {
+        self.number = number;
+        self.since.push_back((now, number));
+        while self
+            .since
+            .get(1)
+            .is_some_and(|next| next.0 + Self::UNSURE < now)
+        {
+            self.since.pop_front();
+        }
+    }
+
+    /// The life that counts so stood still for `span`, and acknowledged nothing meanwhile.
+    pub(super) fn stood_still(&mut self, span: Span) {
+        self.since
+            .iter_mut()
+            .for_each(|next| next.0 = next.0 + span);
+    }
+
+    /// The link breaks.
+    pub(super) fn breaks(&mut self, now: Time) {
+        let old = |next: &&(Time, u64)| next.0 + Self::UNSURE < now;
+        let last = self.since.iter().take_while(old).last();
+        let known = last
+            .or(self.since.front())
+            .map_or(self.number, |next| next.1);
+        self.known = known.max(self.known);
+    }
 }
 
 /// One life of a server.
@@ -46,10 +108,15 @@ pub(super) struct Life {
     /// By server: how many of its messages it said that it did not keep.
     pub(super) missed: Vec<u64>,
     pub(super) deliveries: u64,
+    /// By server: which of its broadcasts is the next, once it said from which on they follow.
+    pub(super) next: Vec<Option<Next>>,
+    /// How many broadcasts of others are lost to it, as it said.
+    pub(super) lost: u64,
     /// Bytes of all its broadcasts, as they go out on each link.
     pub(super) broadcast_bytes: u64,
     /// By server: the link of the last session, over or not.
     pub(super) before: Vec<Option<usize>>,
+    pub(super) paused: Time,
     pub(super) resumed: Time,
 }
 
@@ -71,8 +138,11 @@ impl Life {
             log_was_full: false,
             missed: vec![0; hosts],
             deliveries: 0,
+            next: vec![None; hosts],
+            lost: 0,
             broadcast_bytes: 0,
             before: vec![None; hosts],
+            paused: began,
             resumed: began,
         }
     }

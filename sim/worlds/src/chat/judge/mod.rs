@@ -53,6 +53,8 @@ pub struct Judge {
     hosts: usize,
     /// Nothing but crashes happens: no gaps at all.
     strict: bool,
+    /// Servers that say no `hello`, by their bits.
+    no_hello: u64,
     /// Bytes are damaged: what arrives is not what was sent, and identities may lie.
     damaged: bool,
     /// By host, by life.
@@ -116,6 +118,7 @@ impl Judge {
             damaged: plan.events.iter().any(|event| damaged(&event.change)),
             limits: setup.limits,
             log_limit: setup.options.log,
+            no_hello: setup.no_hello,
             lives: vec![Vec::new(); hosts],
             links: Vec::new(),
             handles: vec![Handles::default(); hosts],
@@ -277,12 +280,24 @@ impl Judge {
             }
             News::Ending => self.life_mut(who).leaving = true,
             News::Skipped { peer, count: _ } => {
-                if !self.damaged {
+                let known = self.no_hello >> (who.host.0 % 64) & 1 == 0;
+                if known && !self.damaged {
                     let text = format!("server {who} skipped a line of server {peer}");
                     return broken(NO_CREATION, text, &[step]);
                 }
             }
-            News::Starved { door: _ } => {}
+            News::Misfit { peer, .. } if !self.damaged => {
+                let text = format!("server {who} takes server {peer} for a stranger");
+                return broken(ACCURACY, text, &[step]);
+            }
+            News::Following {
+                peer: _,
+                conn,
+                count,
+                resumed: _,
+                lost,
+            } => self.following(now, step, (who, *conn), *count, *lost)?,
+            News::Misfit { .. } | News::Starved { door: _ } => {}
         }
         self.gauges(scene, who.host)
     }
@@ -352,9 +367,18 @@ impl<M: Chat> Observer<M> for Judge {
             Fact::Change { change } => self.changed(now, change),
             Fact::Started { who } => self.started(now, *who),
             Fact::Ended { who, how } => return self.ended(step, *who, *how),
-            Fact::Paused { who } => self.trouble.paused(who.host, now, true),
+            Fact::Paused { who } => {
+                self.trouble.paused(who.host, now, true);
+                self.life_mut(*who).paused = now;
+            }
             Fact::Resumed { who } => {
                 self.trouble.paused(who.host, now, false);
+                let life = self.life_mut(*who);
+                let span = now.since(life.paused);
+                life.next
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|next| next.stood_still(span));
                 self.resumed(*who);
             }
             Fact::Dialling {

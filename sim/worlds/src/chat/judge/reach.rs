@@ -9,8 +9,6 @@ use chatroom_chat::{Gauges, Limits, Why};
 use chatroom_machine::{Conn, Time};
 use chatroom_sim::names::{Host, Who};
 
-/// Bytes that a server keeps of its broadcasts beyond what is owed: it frees them by the block.
-const BLOCK: u64 = 64 << 10;
 /// Bytes of one reply beside the log.
 const REPLY: u64 = 1024;
 /// A limit on the lag below this is one that a run may reach.
@@ -137,7 +135,11 @@ impl Judge {
         let began = self.links[link].sides[side]
             .first
             .map_or(step, |first| first.1);
-        self.lives[who.host.index()][who.life as usize].set_up(index, None);
+        let life = &mut self.lives[who.host.index()][who.life as usize];
+        life.set_up(index, None);
+        if let Some(next) = &mut life.next[index] {
+            next.breaks(now);
+        }
         self.tell_watchers(now, who, |_| Told::Down(index));
         self.links[link].sides[side].up = false;
         self.in_time(now, step, who, link, side)?;
@@ -174,6 +176,8 @@ impl Judge {
             | Why::OwnId
             | Why::OtherId
             | Why::ShouldNotDial
+            | Why::OtherProtocol
+            | Why::OtherSize
             | Why::NoIdentity => {
                 self.sometimes.hit(cases::BROKEN_LINE);
                 self.trouble.loss(who.host, other.host, now);
@@ -413,7 +417,7 @@ fn excess(
         (
             "bytes kept for a slow peer",
             gauges.lag_bytes,
-            limits.lag as u64 + BLOCK,
+            limits.lag as u64,
         ),
         (
             "bytes owed to masters",
@@ -455,7 +459,7 @@ mod tests {
         peers: 4,
         nameless: 2,
         masters: 5,
-        lag_bytes: 60 + BLOCK,
+        lag_bytes: 60,
         owed_bytes: 5 * (700 + 8000 + 90_000 + REPLY),
     };
 

@@ -56,6 +56,8 @@ impl Judge {
             }
             Why::Silent
             | Why::Replaced
+            | Why::OtherProtocol
+            | Why::OtherSize
             | Why::NoGreeting
             | Why::Refused
             | Why::DialTimeout

@@ -1,6 +1,6 @@
 //! Messages by their identity: properties 1 to 4, 6 to 8.
 
-use super::life::{Own, Side};
+use super::life::{Next, Own, Side};
 use super::{
     EMPTY_START, FIFO, Judge, Judgement, LIVES, NO_CREATION, NO_DUPLICATION, PREFIX, SETTLED,
     STALL, VALIDITY, broken, cases, past,
@@ -13,8 +13,9 @@ use core::fmt;
 
 /// What stands around a text on its link: `msg`, an id of one or two digits, two blanks, a newline.
 const AROUND: u64 = 7;
-/// The longest heartbeat, or greeting: `ping`, a blank, two digits, a newline.
-const BEAT: u64 = 8;
+/// The longest heartbeat: `ping`, a blank, two digits, a newline, or `ack` with eight digits; and
+/// what a session begins with, spread over the first two.
+const BEAT: u64 = 64;
 
 /// A delivery in words, made only if somebody reads them, which is rare.
 struct Took<'a> {
@@ -106,8 +107,11 @@ impl Judge {
             return broken(FIFO, text, &[step, began]);
         }
         let up = self.links[link].sides[ours].up;
-        let number = first + self.links[link].sides[ours].delivered;
+        let number = self.next(link, ours, first);
         self.links[link].sides[ours].delivered += 1;
+        if let Some(next) = &mut self.life_mut(who).next[from.host.index()] {
+            next.set(now, next.number + 1);
+        }
         let expected = self.life(from).own.get(number as usize);
         let same = expected.is_some_and(|own| *own.text == *text);
         if !up {
@@ -122,6 +126,89 @@ impl Judge {
         }
         self.order(step, who, from, number, &at)?;
         self.count(link, from, number, text);
+        Ok(())
+    }
+
+    /// The number of the broadcast that is to come next on a session, to one side of it: what the
+    /// other side said, or else, if it said nothing, where its session begins.
+    fn next(&self, link: usize, ours: usize, first: u64) -> u64 {
+        let sides = &self.links[link].sides;
+        let said = (sides[ours].who.zip(sides[1 - ours].who)).and_then(|(who, from)| {
+            let next = self.life(who).next[from.host.index()].as_ref()?;
+            (next.life == from.life).then_some(next.number)
+        });
+        said.unwrap_or(first + sides[ours].delivered)
+    }
+
+    /// A life was told which broadcast of a peer is the next: the one behind those that it has, and
+    /// where it has none, the first of their session. If some are lost it says so, and that comes of
+    /// a small limit of the lag alone.
+    pub(super) fn following(
+        &mut self,
+        now: Time,
+        step: u64,
+        (who, conn): (Who, Conn),
+        count: u64,
+        lost: u64,
+    ) -> Judgement {
+        let (link, side) = self.named(who, conn, step)?;
+        let theirs = 1 - side;
+        let other = &self.links[link].sides[theirs];
+        let (Some(from), Some((first, began))) = (other.who, other.first) else {
+            return match self.damaged {
+                true => Ok(()),
+                false => {
+                    let text = format!("server {who} was told of broadcasts before the session");
+                    broken(EMPTY_START, text, &[step])
+                }
+            };
+        };
+        let index = from.host.index();
+        if lost > 0 {
+            self.life_mut(who).lost += lost;
+            self.tell_watchers(now, who, |_| super::master::Told::Gap(index, lost));
+        }
+        let before = (count as usize).checked_sub(1);
+        let before = before.and_then(|last| self.life(from).own.get(last));
+        self.links[link].sides[theirs].base = before.map_or(0, |own| own.end);
+        let known = (self.life(who).next[index].clone()).filter(|next| next.life == from.life);
+        if let Some(mut next) = known.clone()
+            && self.life(who).log_was_full
+        {
+            // Those that it has no room for count as well, and are announced later.
+            next.set(now, next.number + lost);
+            self.life_mut(who).next[index] = Some(next);
+            return Ok(());
+        }
+        let expected = known.as_ref().map_or(first, |next| next.number + lost);
+        if !self.damaged && (count != expected || known.is_none() && lost > 0) {
+            let text = format!(
+                "server {who} goes on behind broadcast {count} of {from}, {lost} of them lost: {expected} was to be"
+            );
+            return broken(FIFO, text, &[step, began]);
+        }
+        if lost > 0 {
+            self.sometimes.hit(cases::GAP);
+            let life = self.life(from);
+            let ends = known.and_then(|next| {
+                let last = next.known.checked_sub(1)?;
+                life.own.get(last as usize).map(|own| own.end)
+            });
+            let kept = life.broadcast_bytes - ends.unwrap_or(0);
+            if kept <= self.limits.lag as u64 && !self.damaged {
+                let text = format!(
+                    "{lost} broadcasts of {from} are lost to {who}, which are among its last {kept} bytes"
+                );
+                return broken(FIFO, text, &[step, began]);
+            }
+        } else if known.is_some() {
+            self.sometimes.hit(cases::RESUMED);
+        }
+        let next = &mut self.life_mut(who).next[index];
+        match next {
+            Some(next) if next.life == from.life => next.set(now, count),
+            _ => *next = Some(Next::new(from.life, count, now)),
+        }
         Ok(())
     }
 
@@ -186,6 +273,8 @@ impl Judge {
         number: u64,
         at: &impl fmt::Display,
     ) -> Judgement {
+        let known = self.life(who).next[from.host.index()].as_ref();
+        let known = known.is_some_and(|next| next.life == from.life);
         let strict = self.strict;
         let life = &mut self.lives[who.host.index()][who.life as usize];
         let last = life.last[from.host.index()].replace((from.life, number));
@@ -206,7 +295,7 @@ impl Judge {
             return broken(property, text, &[step]);
         }
         if number > last + 1 {
-            if strict {
+            if strict && !known {
                 let text = format!(
                     "{at}, its broadcast {number}, after its broadcast {last}: a gap without a broken link"
                 );
@@ -245,7 +334,7 @@ impl Judge {
             return Ok(());
         }
         let mut whole = 0;
-        for link in &self.links {
+        for (number, link) in self.links.iter().enumerate() {
             let [one, other] = &link.sides;
             if !one.up || !other.up {
                 continue;
@@ -259,11 +348,12 @@ impl Judge {
                 whole += u64::from(to.delivered > 0);
                 // What was not kept was announced.
                 let missed = self.life(receiver).missed[sender.host.index()];
-                let next = first + to.delivered + missed;
+                let ours = usize::from(core::ptr::eq(to, other));
+                let next = self.next(number, ours, first) + missed;
                 let due = self.life(sender).own.get(next as usize);
                 let late = due.filter(|own| past(own.at, SETTLED, now));
                 if let Some(own) = late
-                    && !under_way(to, from.went, own.end - from.base, now)
+                    && !under_way(to, from.went, own.end.saturating_sub(from.base), now)
                     && !self.trouble.is_paused(sender.host)
                     && !self.trouble.is_paused(receiver.host)
                     && past(
@@ -302,7 +392,8 @@ impl Judge {
             };
             let own = &self.life(sender).own;
             let missed = life.missed[sender.host.index()];
-            let due = own.get((first + to.delivered + missed) as usize);
+            let ours = usize::from(one.who != Some(life.who));
+            let due = own.get((self.next(link, ours, first) + missed) as usize);
             if let Some(due) = due
                 && from.up
                 && !life.log_was_full
@@ -367,7 +458,7 @@ impl Judge {
             // The latest that were not kept are announced a little later.
             let announced: u64 = life.missed.iter().sum();
             let missed = if self.is_quiet(scene.now) {
-                announced
+                announced + life.lost
             } else {
                 counters.missed
             };
