@@ -49,6 +49,7 @@ on_each_runtime! {
     Light peers::a_flood_past_the_descriptors_leaves_links_and_masters_working;
     Light ends::each_server_killed_is_noticed_and_comes_back_empty;
     Light ends::each_server_stopped_is_noticed_and_comes_back;
+    Light ends::a_server_that_was_stopped_misses_nothing;
     Light ends::a_server_that_was_stopped_tells_of_no_sessions_that_never_were;
     Light ends::an_observer_that_slept_accuses_nobody;
     Light ends::a_server_that_comes_back_before_its_death_was_noticed_is_taken_in;

@@ -783,7 +783,7 @@ fn what_is_said_of_where_broadcasts_follow_is_judged() {
             broken(),
             lie(|count, lost| (*count, *lost) = (3, 1)),
             FIFO,
-            "1 broadcasts of 0.0, which it keeps, are lost to 1.0",
+            "1 broadcasts of 0.0 are lost to 1.0, which are among its last 20 bytes",
             events,
         ),
         case(

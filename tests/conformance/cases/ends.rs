@@ -47,6 +47,24 @@ pub(crate) fn each_server_stopped_is_noticed_and_comes_back(kind: Kind) {
     }
 }
 
+/// Both live, and only their link broke: the session resumes.
+pub(crate) fn a_server_that_was_stopped_misses_nothing(kind: Kind) {
+    let grid = Grid::up(&all(kind, 3), "");
+    let watch = grid.watch(2);
+    let pump = Pump::start(&grid, &[0, 1]);
+    for _ in 0..3 {
+        grid.stop(2);
+        grid.agree(&[0, 1]);
+        grid.resume(2);
+        grid.whole();
+    }
+    let counts = pump.stops();
+    for id in grid.ids() {
+        complete(&grid, id, &counts);
+    }
+    assert!(watch.told("gap").is_empty(), "{:?}", watch.told("gap"));
+}
+
 /// Its peers dial it again and again meanwhile: connections that are over by the time they are read
 /// are no sessions, and a watcher is told of none.
 pub(crate) fn a_server_that_was_stopped_tells_of_no_sessions_that_never_were(kind: Kind) {

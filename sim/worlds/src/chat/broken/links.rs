@@ -38,7 +38,8 @@ impl Links {
                 let before = bytes.strip_suffix(b"\n")?;
                 let start = before.iter().rposition(|byte| *byte == b'\n');
                 let start = start.map(|at| at + 1).or(whole.then_some(0))?;
-                Some([bytes, &bytes[start..]].concat())
+                let last = &bytes[start..];
+                last.starts_with(b"msg ").then(|| [bytes, last].concat())
             }
             Defect::Gap => {
                 let mut rest = bytes;

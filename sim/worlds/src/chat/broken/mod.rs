@@ -59,7 +59,7 @@ impl Defect {
     pub const fn about(self) -> &'static str {
         match self {
             Self::CutShort => "what one read gives is taken for one whole line",
-            Self::Twice => "the line that ends a read is handled twice",
+            Self::Twice => "the message that ends a read is handled twice",
             Self::Gap => "a line that lies across two reads is dropped",
             Self::LostWakeup => "one in ten wake-ups to send to a peer is lost",
             Self::NeverSuspects => "a peer that falls silent is never suspected",
