@@ -30,6 +30,8 @@ pub(crate) enum Role {
 /// Whether the send log goes out on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stream {
+    /// There is no session.
+    Off,
     /// From the link's offset on.
     Runs,
     /// Not before the peer has said a second line, or this moment has come. So many broadcasts were
@@ -90,7 +92,7 @@ pub(crate) struct Link {
     marks: VecDeque<Mark>,
     /// How far the link has read the send log. Meaningful in a session.
     pub(crate) offset: u64,
-    /// What of the send log goes out. Meaningful in a session.
+    /// Whether the send log goes out.
     pub(crate) stream: Stream,
     /// What was received of the peer's broadcasts: since the session began, or, once it said
     /// `from`, since its incarnation did.
@@ -144,7 +146,7 @@ impl Link {
             own_sent: 0,
             marks: VecDeque::new(),
             offset: 0,
-            stream: Stream::Runs,
+            stream: Stream::Off,
             received: Position {
                 count: 0,
                 offset: 0,
@@ -183,7 +185,7 @@ impl Link {
         self.offset = end;
         self.began = end;
         self.resumes = match stream {
-            Stream::Runs => Resumes::No,
+            Stream::Off | Stream::Runs => Resumes::No,
             Stream::Waits { .. } => Resumes::Unknown,
         };
     }
@@ -220,7 +222,7 @@ impl Link {
 
     /// Whether the send log goes out on it.
     pub(crate) const fn streams(&self) -> bool {
-        matches!((self.role, self.stream), (Role::Peer(_), Stream::Runs))
+        matches!(self.stream, Stream::Runs)
     }
 
     /// Begins to owe it something, after everything before was taken.

@@ -627,14 +627,14 @@ impl Mesh {
         }
         if out.timers.fired(Timer::Heartbeat, now) {
             for slot in 0..self.links.len() {
-                let link = self.links[slot].as_ref().filter(|l| l.unacknowledged() > 0);
-                if let Some(conn) = link.map(|link| link.conn) {
-                    self.acknowledge(out, conn);
-                }
-            }
-            for link in self.links.iter_mut().flatten() {
+                let Some(link) = self.links[slot].as_mut().filter(|l| l.peer().is_some()) else {
+                    continue;
+                };
                 // Bytes that are still owed are a sign of life themselves, once they get through.
-                if link.peer().is_some() && link.owed(&self.log) == 0 {
+                if link.unacknowledged() > 0 {
+                    let conn = link.conn;
+                    self.acknowledge(out, conn);
+                } else if link.owed(&self.log) == 0 {
                     link.queue(&[&self.ping], &self.log);
                     self.own += self.ping.len();
                     link.owe_first(now);

@@ -120,9 +120,9 @@ impl Mesh {
                 self.trim();
             }
             // Broadcasts went out before it came, and not from where they ought to: once more.
-            (Stream::Runs, Some((_, at))) if at.offset < began => return Err(Why::NoGreeting),
-            (Stream::Runs, _) if is_new => self.keep(peer, Some(began)),
-            (Stream::Runs, _) => {}
+            (_, Some((_, at))) if at.offset < began => return Err(Why::NoGreeting),
+            (_, _) if is_new => self.keep(peer, Some(began)),
+            (_, _) => {}
         }
         Ok(())
     }

@@ -111,7 +111,9 @@ impl Mesh {
         let streamed = link.took(count, out.now);
         self.own -= count - streamed as usize;
         link.sending = link.owed(&self.log) > 0;
-        if let Some(why) = link.refused.filter(|_| link.own_left() == 0) {
+        if let Some(why) = link.refused
+            && link.own_left() == 0
+        {
             self.end(out, conn, why, false);
             return Ok(());
         }
