@@ -5,7 +5,7 @@ use crate::grid::Grid;
 use crate::metrics::Metrics;
 use crate::observer::Reporter;
 use crate::process::Process;
-use crate::protocols::{Choice, Served};
+use crate::protocols::{Choice, Frame, Served, VoteBy};
 use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::threads;
@@ -57,7 +57,7 @@ EXIT STATUS
 pub(crate) struct Serve {
     /// The server's id, from 0.
     #[arg(allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 0, below N"))]
-    id: u32,
+    pub(crate) id: u32,
     /// How many servers the grid has.
     #[arg(value_name = "N", allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 1 to 1024"))]
     servers: u32,
@@ -68,6 +68,30 @@ pub(crate) struct Serve {
     /// What the server plays. All servers of a grid play the same.
     #[arg(long, env = "CHATROOM_PROTOCOL", value_enum, default_value = "chat")]
     protocol: Choice,
+    /// By what it votes: for --protocol commit.
+    #[arg(
+        long,
+        env = "CHATROOM_VOTE",
+        value_name = "HOW",
+        value_enum,
+        default_value = "command"
+    )]
+    pub(crate) vote: VoteBy,
+    /// How replies to masters are told apart: for --protocol commit.
+    #[arg(
+        long,
+        env = "CHATROOM_FRAMING",
+        value_name = "HOW",
+        value_enum,
+        default_value = "lines"
+    )]
+    pub(crate) framing: Frame,
+    /// Where servers keep what must survive them: for --protocol commit.
+    ///
+    /// Each has a folder HOST/BASE-PROTOCOL-ID of its own there. The default is target/state of the
+    /// checkout in which the program was built. `./stopall` removes what it finds there.
+    #[arg(long, env = "CHATROOM_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// What the server runs on. From outside both are the same.
     #[arg(long, env = "CHATROOM_RUNTIME", value_enum, default_value = "std")]
     runtime: Runtime,
@@ -81,7 +105,7 @@ pub(crate) struct Serve {
         default_value = "127.0.0.1",
         value_parser = expecting::<IpAddr>("an IP address, such as 127.0.0.1 or ::1")
     )]
-    host: IpAddr,
+    pub(crate) host: IpAddr,
     /// Allow an address that other machines can reach.
     ///
     /// Nothing is encrypted and nobody is asked who they are: whoever can reach the ports can
@@ -96,7 +120,7 @@ pub(crate) struct Serve {
         default_value = "3000",
         value_parser = expecting::<NonZeroU16>("a port from 1 to 65535")
     )]
-    base_port: NonZeroU16,
+    pub(crate) base_port: NonZeroU16,
     /// How much to log on standard error.
     #[arg(
         long,
