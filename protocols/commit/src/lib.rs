@@ -181,6 +181,8 @@ pub struct Commit {
     forwards: u64,
     /// A playlist that is arriving.
     incoming: Option<Incoming>,
+    /// A question of a next coordinator that waits for the death of the present one.
+    held_question: Option<(u32, Rank)>,
     /// The servers that are to be members once all have that on disk.
     installing: Option<(Rank, Servers)>,
     /// What waits for a record to be durable, in order.
@@ -289,6 +291,7 @@ impl Protocol for Commit {
             forwarded: BTreeMap::new(),
             forwards: 0,
             incoming: None,
+            held_question: None,
             installing: None,
             thens: VecDeque::new(),
             ended: false,

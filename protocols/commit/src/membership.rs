@@ -167,6 +167,14 @@ impl Commit {
 
     /// A session with a peer ended: as servers only crash, it is dead.
     pub(crate) fn miss(&mut self, cx: &mut Cx<'_>, peer: u32) {
+        self.bury(cx, peer);
+        if let Some((from, rank)) = self.held_question.take_if(|(from, _)| *from != peer) {
+            self.state_req(cx, from, rank);
+        }
+    }
+
+    fn bury(&mut self, cx: &mut Cx<'_>, peer: u32) {
+        self.held_question = self.held_question.filter(|(from, _)| *from != peer);
         self.statuses.remove(&peer);
         if self.incoming.as_ref().is_some_and(|it| it.from == peer) {
             self.incoming = None;

@@ -93,7 +93,14 @@ impl Commit {
         self.armed.after_ack = false;
     }
 
+    /// The next coordinator asks how far this member has come. It is answered once the link of the
+    /// one before has ended here too: what that one sent before its death counts.
     pub(crate) fn state_req(&mut self, cx: &mut Cx<'_>, from: u32, rank: Rank) {
+        let present = self.coordinator().filter(|&it| it != from && it != self.id);
+        if Some(rank) > self.ledger.rank && present.is_some_and(|it| self.members.has(it)) {
+            self.held_question = Some((from, rank));
+            return;
+        }
         if self.obeys(cx, from, rank) && self.mode == Mode::Member {
             let report = Message::Report(rank, self.ledger.report.clone());
             self.after(cx, Then::Send(from, report, None));

@@ -129,7 +129,7 @@ impl Run {
         let at = self.grid.draw(self.servers);
         match self.grid.draw(10) {
             0 if self.grid.is_up(at) => self.kill(at),
-            0 | 1 | 2 if !self.grid.is_up(at) => self.start(at),
+            0..=2 if !self.grid.is_up(at) => self.start(at),
             3 => {
                 if let Some(master) = self.masters[at] {
                     let arm = self.grid.draw(ARMS.len());

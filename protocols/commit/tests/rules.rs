@@ -293,3 +293,18 @@ fn three_that_failed_in_turn_come_back_in_every_order() {
         has(&grid, &[("a", "1"), ("b", "2"), ("c", "3")]);
     }
 }
+
+#[test]
+fn what_a_coordinator_sent_before_its_death_counts_in_whatever_order_it_arrives() {
+    for seed in 0..60 {
+        let mut grid = Grid::with(3, Options::default(), Some(seed));
+        let masters = start_all(&mut grid, 3);
+        grid.say(masters[0], "crashPartialPreCommit 2");
+        grid.run(100);
+        grid.say(masters[0], "add s u");
+        grid.run(2000);
+        // Server 1 may have asked 2 before the pre-commit came there.
+        assert_eq!(grid.hear(masters[1]), "coordinator 1\n", "seed {seed}");
+        has(&grid, &[("s", "u")]);
+    }
+}
