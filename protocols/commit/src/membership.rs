@@ -202,6 +202,10 @@ impl Commit {
         work.servers.remove(peer);
         match work.kind {
             Kind::Transaction { .. } => {
+                // It dies before it could be asked.
+                if work.step == Step::Begin {
+                    work.count(false);
+                }
                 if work.waiting.remove(peer) {
                     if work.step == Step::Votes {
                         work.count(false);
