@@ -253,7 +253,25 @@ impl LineObserver<Server> for Judge {
                 Event::Member { .. } | Event::Unreadable { .. } => {}
             },
             Fact::Over => return self.ended(scene),
-            _ => {}
+            Fact::Change { .. }
+            | Fact::Started { .. }
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::Notice { .. }
+            | Fact::Dialling { .. }
+            | Fact::DialFailed { .. }
+            | Fact::Opened { .. }
+            | Fact::TurnedAway { .. }
+            | Fact::Sent { .. }
+            | Fact::Received { .. }
+            | Fact::Lost { .. }
+            | Fact::Closed { .. }
+            | Fact::ClientOpened { .. }
+            | Fact::ClientSaid { .. }
+            | Fact::ClientHeard { .. }
+            | Fact::ClientLost { .. }
+            | Fact::ClientLeft { .. }
+            | Fact::Disk { .. } => {}
         }
         Ok(())
     }
