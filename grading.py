@@ -126,6 +126,9 @@ class Case(object):
         command = [self.options.python, os.path.join(HERE, "master.py")]
         if self.options.master_debug:
             command.append("debug")
+        for option in ("lab", "vote"):
+            if getattr(self.options, option):
+                command.extend(["--" + option, getattr(self.options, option)])
         until = now() + self.options.timeout + GRACE
         try:
             with open(os.path.join(self.folder, self.name + ".input"), "rb") as source, \
@@ -276,6 +279,10 @@ def arguments(argv):
     parser.add_argument("dir", nargs="?", metavar="DIR", default=os.path.join(HERE, "tests"),
                         help="the folder of the cases (default: tests/ beside this file)")
     parser.add_argument("--runtime", choices=["std", "smol"], help="the servers' runtime")
+    parser.add_argument("--lab", choices=["chat", "commit"],
+                        help="the lab that is played (default: the one whose commands a script has)")
+    parser.add_argument("--vote", choices=["command", "length"],
+                        help="by what servers of the lab commit vote")
     parser.add_argument("--jobs", type=at_least_one, default=1, metavar="N",
                         help="how many cases run at once (default 1)")
     parser.add_argument("--case", action="append", metavar="NAME",

@@ -60,6 +60,8 @@ HELP = """\
 Commands, one a line on standard input; the end of input is an `exit`, and a
 line that begins with # is a comment:
 """ + COMMANDS + """
+With --lab commit other commands take their place, which labs.py lists.
+
 Replies go to standard output and nothing else does. Errors go to standard
 error. The exit status is 0 only when all went well.
 
@@ -419,6 +421,7 @@ class Server(object):
         self.process = process
         self.command = None
         self.probe = None
+        self.armed = False      # a command told it to end at some later moment
 
     def connection(self, kind, until):
         """The open connection of that kind, made anew if there is none."""
@@ -507,7 +510,11 @@ def names(pids):
 
 
 class Master(object):
-    """The grid as this run knows it."""
+    """The grid as this run knows it; labs.py has those of other labs than the chat's."""
+
+    name = "chat"
+    commands = COMMANDS
+    own = ("alive", "broadcast")    # by these a script is known as one of this lab
 
     def __init__(self, options, signals):
         self.host = os.environ.get("CHATROOM_HOST") or "127.0.0.1"
@@ -569,7 +576,26 @@ class Master(object):
         self.debug(b"Goodbye :)")
         return self.status
 
+    def prepare(self):
+        """What comes before the first command."""
+
+    def parse(self, line):
+        """The command that one non-blank line holds; LabError for anything else."""
+        return parse(line)
+
+    def environment(self):
+        """Of the servers."""
+        environment = dict(os.environ, **{MARK: self.mark})
+        if self.options.debug:
+            environment.setdefault("CHATROOM_LOG", "info")
+        return environment
+
+    def views(self, servers, until):
+        """What each server believes alive."""
+        return views(servers, until)
+
     def obey_all(self, lines):
+        self.prepare()
         for line in lines(self):
             line = line.strip(BLANKS)
             if not line or line.startswith(b"#"):
@@ -587,9 +613,9 @@ class Master(object):
             try:
                 self.signals.interruptible = True
                 if self.interactive and line == b"help":
-                    write(1, COMMANDS.encode("ascii"), self.deadline)
+                    write(1, self.commands.encode("ascii"), self.deadline)
                     return True
-                command = parse(line)
+                command = self.parse(line)
                 if command.verb == "exit":
                     return False
                 getattr(self, command.verb)(command)
@@ -690,7 +716,7 @@ class Master(object):
             unsettled.intersection_update(s.pid for s in running)
             asked = [s for s in running if s.pid in unsettled]
             wanted = set(s.pid for s in running)
-            for other, view in views(asked, until).items():
+            for other, view in self.views(asked, until).items():
                 if view and (wanted <= view if other == pid else pid in view):
                     unsettled.discard(other)
             return not unsettled
@@ -742,9 +768,6 @@ class Master(object):
                      % (command.pid, command.n, names(s.pid for s in others), others[0].n))
 
     def spawn(self, command):
-        environment = dict(os.environ, **{MARK: self.mark})
-        if self.options.debug:
-            environment.setdefault("CHATROOM_LOG", "info")
         own_session = {"preexec_fn": os.setsid} if PY2 else {"start_new_session": True}
         program = os.path.join(HERE, "process")
         try:
@@ -753,7 +776,7 @@ class Master(object):
                 return subprocess.Popen(
                     [program, str(command.pid), str(command.n), str(command.port)],
                     stdin=null, stdout=2 if self.options.debug else null,
-                    env=environment, close_fds=False, **own_session)
+                    env=self.environment(), close_fds=False, **own_session)
         except OSError as error:
             raise LabError(b"Master or testcase error!", "%s: %s" % (program, error.strerror))
 
@@ -819,12 +842,15 @@ class Master(object):
             raise LabError(b"Master or testcase error!",
                            "no connection to server %d on port %d: %s" % (pid, server.address[1], error))
 
+    def kill(self, server):
+        server.signal(signal.SIGKILL)
+        again(server.process.wait)
+
     def crash(self, command):
         server = self.server(command.pid)
         began = now()
         with self.signals:
-            server.signal(signal.SIGKILL)
-            again(server.process.wait)
+            self.kill(server)
             self.forget(server)
         unaware = set(s.pid for s in self.running())
         until = self.limit(CRASH_LIMIT)
@@ -832,7 +858,7 @@ class Master(object):
         def noticed():
             asked = [s for s in self.running() if s.pid in unaware]
             unaware.intersection_update(s.pid for s in asked)
-            for other, view in views(asked, until).items():
+            for other, view in self.views(asked, until).items():
                 if view and command.pid not in view:
                     unaware.discard(other)
             return not unaware
@@ -911,12 +937,17 @@ def visible(number, data):
     return terminal.visible(data)
 
 
-def piped(master):
-    """The lines of standard input, whatever their length, up to the deadline."""
+def piped(master, ahead=(b"", False)):
+    """The lines of standard input, whatever their length, up to the deadline; what was read `ahead`
+    first, and whether that was all."""
     lines = Lines()
+    lines.feed(ahead[0])
     while True:
         while lines.whole:
             yield lines.whole.popleft()
+        if ahead[1]:
+            yield lines.unfinished()
+            return
         ready(0, master.deadline)
         try:
             data = again(os.read, 0, RECV_BYTES)
@@ -950,6 +981,12 @@ def arguments(argv):
         epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("debug", nargs="?", choices=["debug"],
                         help="tell on standard error what happens and when, servers included")
+    parser.add_argument("--lab", choices=["chat", "commit"],
+                        help="which lab's commands are given (default: CHATROOM_PROTOCOL, or the lab"
+                             " whose commands the script has)")
+    parser.add_argument("--vote", choices=["command", "length"],
+                        help="by what servers of the lab commit vote (default: a first line `vote"
+                             " length`, or CHATROOM_VOTE, or command)")
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS",
                         default=os.environ.get("CHATROOM_TIMEOUT") or "120",
                         help="end with `Timeout!` after so long: the whole run, or at a"
@@ -984,10 +1021,17 @@ def main(argv):
         signals.catch()
         if not built():
             return 1
-        master = Master(options, signals)
+        # labs.py extends what stands here, also where this is no module.
+        sys.modules.setdefault("master", sys.modules[__name__])
+        import labs
+        ahead = (b"", False)
+        if not (os.isatty(0) or options.lab or os.environ.get("CHATROOM_PROTOCOL")):
+            ahead = labs.script_ahead()
+        master = labs.choose(options, ahead[0].split(b"\n"))(options, signals)
         if master.interactive:
             signals.catch_user()
-        return master.run(typed if master.interactive else piped)
+            return master.run(typed)
+        return master.run(lambda master: piped(master, ahead))
     except Signalled as told:
         return 128 + told.number
 

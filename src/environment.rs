@@ -8,9 +8,10 @@ use std::env;
 /// What the variables of this project begin with.
 const PREFIX: &str = "CHATROOM_";
 /// Variables of the project's tools and tests, which a server may inherit from them.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "CHATROOM_ATTACKS",
     "CHATROOM_BROWSER",
+    "CHATROOM_COMMIT_SEEDS",
     "CHATROOM_GOLDEN",
     "CHATROOM_LONG",
     "CHATROOM_SIM_PRINT_HASHES",

@@ -1,6 +1,6 @@
 //! What is probably wrong when connections end in a way that a sound grid does not show.
 
-use chatroom_chat::{Times, Why};
+use chatroom_core::{Times, Why};
 use chatroom_machine::Span;
 
 /// The server that is asked about.

@@ -24,12 +24,15 @@ mod observer;
 #[cfg(unix)]
 mod process;
 #[cfg(unix)]
+mod protocols;
+#[cfg(unix)]
 mod scrape;
 #[cfg(unix)]
 mod threads;
 #[cfg(unix)]
 mod windows;
 
+use chatroom_cli::failure::Failure;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use std::env;
@@ -71,7 +74,7 @@ struct Arguments {
 }
 
 /// The command line, in which an empty variable of the environment counts as unset.
-fn arguments() -> Arguments {
+fn arguments() -> Result<Arguments, Failure> {
     let unset = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
     let mut command = Arguments::command().mut_subcommands(|command| {
         command.mut_args(|arg| match arg.get_env().is_some_and(unset) {
@@ -80,11 +83,17 @@ fn arguments() -> Arguments {
         })
     });
     let matches = command.get_matches_mut();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    let arguments = Arguments::from_arg_matches(&matches)
+        .unwrap_or_else(|error| error.format(&mut command).exit());
+    #[cfg(unix)]
+    if let Some(serve) = matches.subcommand_matches("serve") {
+        protocols::check(serve)?;
+    }
+    Ok(arguments)
 }
 
 fn main() -> ExitCode {
-    match arguments().command.run() {
+    match arguments().and_then(|arguments| arguments.command.run()) {
         Ok(status) => status,
         Err(failure) => failure.report(),
     }

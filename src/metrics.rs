@@ -1,7 +1,8 @@
 //! What a server counts, as metrics: the observer puts them in, whoever scrapes reads them out.
 
 use crate::process::Process;
-use chatroom_chat::{ChatServer, Counters, Gauges, Why};
+use crate::protocols::Served;
+use chatroom_core::{Counters, Gauges, Node, Why};
 use chatroom_machine::Span;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -65,12 +66,11 @@ impl Metrics {
     }
 
     /// Takes over how a server stands.
-    pub(crate) fn set(&self, server: &ChatServer) {
+    pub(crate) fn set<P: Served>(&self, server: &Node<P>) {
         let mut numbers = self.numbers();
         numbers.counters.clone_from(server.counters());
         numbers.gauges = server.gauges();
-        numbers.log_texts = server.protocol().texts();
-        numbers.log_bytes = server.protocol().bytes();
+        (numbers.log_texts, numbers.log_bytes) = P::log_size(server);
         numbers.up.fill(false);
         for id in server.alive() {
             if let Some(up) = numbers.up.get_mut(id as usize) {

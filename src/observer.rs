@@ -3,28 +3,44 @@
 use crate::grid::{Expected, Grid};
 use crate::hints::{self, About};
 use crate::metrics::Metrics;
+use crate::protocols::Served;
 use crate::windows::{Ended, Windows};
-use chatroom_chat::{ChatEvent, ChatServer, Config, News, Why};
+use chatroom_core::{Config, News, Node, Protocol, Why};
 use chatroom_driver::Observer;
 use chatroom_machine::{Level, Machine, Notice, Span, Time};
 use chatroom_record::Recorder;
 use std::fs::File;
 use std::sync::Arc;
 
-/// A machine with a chat server in it.
-pub(crate) trait Housing: Machine<Notice = News> + Send {
+/// A machine with a server in it.
+pub(crate) trait Housing:
+    Machine<Notice = News<<Self::Protocol as Protocol>::Event>> + Send
+{
+    /// What the server plays.
+    type Protocol: Served;
+
     /// The server.
-    fn server(&self) -> &ChatServer;
+    fn server(&self) -> &Node<Self::Protocol>;
 }
 
-impl Housing for ChatServer {
-    fn server(&self) -> &ChatServer {
+impl<P: Served> Housing for Node<P>
+where
+    Self: Send,
+{
+    type Protocol = P;
+
+    fn server(&self) -> &Self {
         self
     }
 }
 
-impl Housing for Recorder<ChatServer, File> {
-    fn server(&self) -> &ChatServer {
+impl<P: Served> Housing for Recorder<Node<P>, File>
+where
+    Self: Send,
+{
+    type Protocol = P;
+
+    fn server(&self) -> &Node<P> {
         self.machine()
     }
 }
@@ -69,7 +85,7 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// For the server that `config` makes, in a grid as `grid` describes it.
-    pub(crate) fn new(config: &Config, grid: Grid, metrics: Option<Arc<Metrics>>) -> Self {
+    pub(crate) fn new<O>(config: &Config<O>, grid: Grid, metrics: Option<Arc<Metrics>>) -> Self {
         let about = About {
             id: config.id,
             servers: config.servers,
@@ -171,19 +187,20 @@ fn left_out(server: u32, ended: &Ended<Kind>) {
 }
 
 /// What makes a piece of news like another: its kind, its reason, and whom it is about.
-fn kind(news: &News) -> Kind {
+fn kind<P: Served>(news: &News<P::Event>) -> Kind {
     let (what, why, peer) = match news {
         News::Up { peer, .. } => ("peer up", None, Some(*peer)),
         News::Down { peer, why, .. } => ("peer down", Some(*why), Some(*peer)),
         News::Closed { why, .. } => ("connection closed", Some(*why), None),
-        News::Protocol(ChatEvent::Delivered { sender, .. }) => ("delivered", None, Some(*sender)),
         News::Skipped { peer, .. } => ("skipped", None, Some(*peer)),
         News::Misfit { peer, .. } => ("misfit", None, Some(*peer)),
         News::Following { peer, .. } => ("following", None, Some(*peer)),
         News::Starved { .. } => ("accept failed", None, None),
-        News::Protocol(ChatEvent::LogFull { .. }) => ("log full", None, None),
-        News::Protocol(ChatEvent::Gap { peer, .. }) => ("gap", None, Some(*peer)),
         News::Ending => ("ending", None, None),
+        News::Protocol(event) => {
+            let (what, peer) = P::kind(event);
+            (what, None, peer)
+        }
     };
     Kind {
         level: news.level(),
@@ -194,10 +211,10 @@ fn kind(news: &News) -> Kind {
 }
 
 impl<M: Housing> Observer<M> for Reporter {
-    fn notice(&mut self, now: Time, news: &News) {
+    fn notice(&mut self, now: Time, news: &M::Notice) {
         self.now = now;
         self.expected.look(now);
-        let (server, kind) = (self.server, kind(news));
+        let (server, kind) = (self.server, kind::<M::Protocol>(news));
         let (level, admitted) = (kind.level, self.admits(kind));
         match news {
             News::Up { peer, conn } => {
@@ -228,14 +245,12 @@ impl<M: Housing> Observer<M> for Reporter {
                 }
                 self.hint(*why, None);
             }
-            News::Protocol(ChatEvent::Delivered { .. })
-            | News::Skipped { .. }
+            News::Skipped { .. }
             | News::Misfit { .. }
             | News::Following { .. }
             | News::Starved { .. }
-            | News::Protocol(ChatEvent::LogFull { .. })
-            | News::Protocol(ChatEvent::Gap { .. })
-            | News::Ending => {
+            | News::Ending
+            | News::Protocol(_) => {
                 if admitted {
                     event!(level, server, "{news}");
                 }

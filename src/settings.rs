@@ -1,6 +1,7 @@
 //! The limits and times of a server: as options, and as the header of a recording.
 
 use chatroom_chat::{Config, Limits, Options, Times};
+use chatroom_core::Config as AnyConfig;
 use chatroom_machine::Span;
 use clap::Args;
 use std::fmt::Write;
@@ -49,26 +50,37 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// Puts them into `config`.
-            pub(crate) fn apply(&self, config: &mut Config) {
+            /// Puts those of every server into `config`.
+            pub(crate) fn apply<O>(&self, config: &mut AnyConfig<O>) {
                 config.limits = Limits { $($limit: self.$limit,)* };
-                config.protocol = Options { $($option: self.$option,)* };
                 config.times = Times { $($time: Span::from_millis(self.$time),)* };
+            }
+
+            /// The chat's own.
+            pub(crate) fn chat(&self) -> Options {
+                Options { $($option: self.$option,)* }
             }
         }
 
-        /// The options whose value in `config` is not the default, as on the command line.
-        pub(crate) fn differing(config: &Config) -> Vec<String> {
-            let (limits, times, chat) = (Limits::default(), Times::default(), Options::default());
+        /// The options of every server whose value in `config` is not the default, as on the
+        /// command line.
+        pub(crate) fn differing<O>(config: &AnyConfig<O>) -> Vec<String> {
+            let (limits, times) = (Limits::default(), Times::default());
             let mut options = Vec::new();
             $(if config.limits.$limit != limits.$limit {
                 options.push(format!("--{} {}", $long, config.limits.$limit));
             })*
-            $(if config.protocol.$option != chat.$option {
-                options.push(format!("--{} {}", $option_long, config.protocol.$option));
-            })*
             $(if config.times.$time != times.$time {
                 options.push(format!("--{} {}", $time_long, config.times.$time.as_micros() / 1000));
+            })*
+            options
+        }
+
+        /// The same for the chat's own.
+        pub(crate) fn differing_chat(chat: &Options) -> Vec<String> {
+            let (default, mut options) = (Options::default(), Vec::new());
+            $(if chat.$option != default.$option {
+                options.push(format!("--{} {}", $option_long, chat.$option));
             })*
             options
         }

@@ -484,6 +484,21 @@ impl Clients {
         self.owe(out, conn, format!("error {reason}\n").as_bytes());
     }
 
+    /// Owes `bytes` to every client. One that does not keep up is dropped.
+    pub(crate) fn announce<E>(&mut self, out: &mut Outputs<E>, bytes: &[u8]) {
+        for slot in 0..self.clients.len() {
+            let Some(client) = self.clients[slot].as_ref().filter(|m| !m.is_dismissed()) else {
+                continue;
+            };
+            let conn = client.conn;
+            if client.owed_text + bytes.len() > self.limits.watch {
+                self.end(out, conn, Why::FellBehind, false);
+            } else {
+                self.owe(out, conn, bytes);
+            }
+        }
+    }
+
     /// Sends a line to every client that watches; it is given in pieces. One that does not keep up
     /// is dropped.
     pub(crate) fn publish<E>(&mut self, out: &mut Outputs<E>, line: &[&[u8]]) {

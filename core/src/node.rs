@@ -3,12 +3,12 @@
 mod calls;
 
 use crate::clients::Clients;
-use crate::config::{Config, ConfigError, Limits};
+use crate::config::{Config, ConfigError, Limits, SHUTDOWN};
 use crate::counters::{Counters, Gauges};
 use crate::frame::TooLong;
 use crate::http;
 use crate::mesh::{Mesh, Report};
-use crate::news::Why;
+use crate::news::{News, Why};
 use crate::outputs::Outputs;
 use crate::protocol::{Context, Protocol, Receipt};
 use crate::slots::{Owner, Slots};
@@ -74,6 +74,8 @@ impl<P: Protocol> Node<P> {
     /// [`ConfigError`] names the first value that is out of its bounds.
     pub fn check(config: &Config<P::Options>) -> Result<(), ConfigError> {
         config.check(P::WORD, P::longest_published(&config.limits))?;
+        let least = P::longest_message() as u64;
+        ConfigError::limit("text", config.limits.text as u64, least, 1 << 30)?;
         P::check(&config.protocol)
     }
 
@@ -320,6 +322,9 @@ impl<P: Protocol> Node<P> {
         if self.phase == Phase::Halted {
             return;
         }
+        if core::mem::take(&mut self.out.shutdown) && self.phase == Phase::Running {
+            self.begin_shutdown();
+        }
         let timeout = self.protocol.next_timeout();
         self.out.timers.set(Timer::Protocol, timeout);
         if self.phase == Phase::Ending {
@@ -394,6 +399,20 @@ impl<P: Protocol> Node<P> {
         self.clients.forget_resumed();
         let until = until.filter(|_| waits);
         self.out.timers.set(Timer::Stall, until);
+    }
+
+    /// Begins the end in good order: nobody new is taken in, and what was accepted is flushed.
+    fn begin_shutdown(&mut self) {
+        self.phase = Phase::Ending;
+        let out = &mut self.out;
+        out.emit(News::Ending);
+        for owner in [Owner::Mesh, Owner::Clients] {
+            out.gate(owner).close();
+        }
+        out.settle_gates();
+        self.mesh.retire(out);
+        self.clients.retire(out);
+        out.timers.by(Timer::Shutdown, out.now + SHUTDOWN);
     }
 
     /// The end in good order: everything is closed.

@@ -27,6 +27,8 @@ pub(crate) struct Outputs<E> {
     pub(crate) observe: bool,
     /// Whether the protocol asked for a crash in this call.
     pub(crate) crashed: bool,
+    /// Whether it asked for the end in good order.
+    pub(crate) shutdown: bool,
 }
 
 /// Leaves the counters out: they are statistics, and no later behaviour depends on them. Two nodes
@@ -43,9 +45,10 @@ impl<E: Hash> Hash for Outputs<E> {
             gates_changed,
             observe,
             crashed,
+            shutdown,
         } = self;
         (now, actions, slots, timers).hash(state);
-        (gates, gates_changed, observe, crashed).hash(state);
+        (gates, gates_changed, observe, crashed, shutdown).hash(state);
     }
 }
 
@@ -61,6 +64,7 @@ impl<E> Outputs<E> {
             gates_changed: false,
             observe: config.observe,
             crashed: false,
+            shutdown: false,
         }
     }
 
@@ -158,7 +162,11 @@ mod tests {
             crashed: true,
             ..out.clone()
         };
-        for other in [later, busy, timed, taken, observed, crashed] {
+        let shutdown = Outputs {
+            shutdown: true,
+            ..out.clone()
+        };
+        for other in [later, busy, timed, taken, observed, crashed, shutdown] {
             assert_ne!(hash(&out), hash(&other), "{other:?}");
         }
     }

@@ -53,6 +53,13 @@ pub trait Protocol: Sized {
     /// The state of a server that has done nothing yet. `config` was checked.
     fn new(config: &Config<Self::Options>) -> Self;
 
+    /// The longest message that it sends whatever the limits are, in bytes: [`Limits::text`] has to
+    /// leave room for it.
+    #[must_use]
+    fn longest_message() -> usize {
+        1
+    }
+
     /// The longest line of a client, in bytes. A longer one is answered with an error.
     fn longest_command(limits: &Limits) -> usize;
 
@@ -271,6 +278,12 @@ impl<E> Context<'_, E> {
         self.out.push(Action::Discard { volume, through });
     }
 
+    /// Sends `bytes` to every client, whether it has said anything or not. One that is owed more
+    /// than [`Limits::watch`] bytes by then is closed.
+    pub fn announce(&mut self, bytes: &[u8]) {
+        self.clients.announce(self.out, bytes);
+    }
+
     /// Tells a log, a metric or a checker.
     pub fn emit(&mut self, event: E) {
         self.out.emit(News::Protocol(event));
@@ -280,6 +293,14 @@ impl<E> Context<'_, E> {
     #[must_use]
     pub const fn observes(&self) -> bool {
         self.out.observe
+    }
+
+    /// Has the node end in good order as after this call, as a driver's
+    /// [`handle_shutdown`](chatroom_machine::Machine::handle_shutdown) does: what was sent and stored
+    /// so far goes out, within [`SHUTDOWN`](crate::SHUTDOWN). Until then messages still come, and the
+    /// protocol does with them what it likes.
+    pub const fn shut_down(&mut self) {
+        self.out.shutdown = true;
     }
 
     /// Ends the process at once, as if it had been killed: nothing more is sent.

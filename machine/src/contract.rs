@@ -50,7 +50,7 @@ use core::fmt;
 /// dead, the machine asks for nothing, accepts nobody and wants no timeout (`active-after-halt`),
 /// and the driver tells it nothing (`call-after-halt`). A start, a timeout or a shutdown may still
 /// come then, as a request to stop may cross the end. [`Halt::Done`] and [`Halt::Unfinished`]
-/// follow a `handle_shutdown` (`halt-unasked`).
+/// follow a `handle_shutdown`, or a machine's own choice to come to an end.
 ///
 /// **Time.** Moments never decrease (`time-went-back`). `poll_timeout` says when to call
 /// `handle_timeout`; `None` says that nothing is pending: the driver then waits for its sockets
@@ -375,9 +375,10 @@ pub enum Action<N> {
 pub enum Halt {
     /// At once, as if the process had been killed: nothing is flushed.
     Crash,
-    /// In good order, after a [`Machine::handle_shutdown`]: all that was owed has been sent.
+    /// In good order, after a [`Machine::handle_shutdown`] or by itself: all that was owed has been
+    /// sent.
     Done,
-    /// After a [`Machine::handle_shutdown`] whose bound passed before all that was owed could be
+    /// The same, but the bound passed before all that was owed could be
     /// sent.
     Unfinished,
 }

@@ -5,7 +5,7 @@ mod explore;
 mod replay;
 mod script;
 #[cfg_attr(not(unix), path = "no_serve.rs")]
-mod serve;
+pub(crate) mod serve;
 mod sim;
 
 use chatroom_cli::failure::Failure;

@@ -5,13 +5,14 @@ use crate::grid::Grid;
 use crate::metrics::Metrics;
 use crate::observer::Reporter;
 use crate::process::Process;
+use crate::protocols::{Choice, Frame, Served, VoteBy};
 use crate::scrape;
 use crate::settings::{self, Settings};
 use crate::threads;
-use chatroom_chat::{ChatServer, Config, ConfigError, LINKS, MASTERS};
 use chatroom_cli::failure::Failure;
 use chatroom_cli::logging::{self, Verbosity};
 use chatroom_cli::serve::{self, CRASHED, Runtime, UNFINISHED};
+use chatroom_core::{Config, ConfigError, LINKS, MASTERS, Node};
 use chatroom_driver::{Addresses, Error, Outcome};
 use chatroom_record::Recorder;
 use clap::Args;
@@ -56,7 +57,7 @@ EXIT STATUS
 pub(crate) struct Serve {
     /// The server's id, from 0.
     #[arg(allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 0, below N"))]
-    id: u32,
+    pub(crate) id: u32,
     /// How many servers the grid has.
     #[arg(value_name = "N", allow_negative_numbers = true, value_parser = expecting::<u32>("a number from 1 to 1024"))]
     servers: u32,
@@ -64,6 +65,33 @@ pub(crate) struct Serve {
     #[arg(value_name = "PORT", allow_negative_numbers = true, value_parser = expecting::<u16>("a port from 10000 to 65535"))]
     master_port: u16,
 
+    /// What the server plays. All servers of a grid play the same.
+    #[arg(long, env = "CHATROOM_PROTOCOL", value_enum, default_value = "chat")]
+    protocol: Choice,
+    /// By what it votes: for --protocol commit.
+    #[arg(
+        long,
+        env = "CHATROOM_VOTE",
+        value_name = "HOW",
+        value_enum,
+        default_value = "command"
+    )]
+    pub(crate) vote: VoteBy,
+    /// How replies to masters are told apart: for --protocol commit.
+    #[arg(
+        long,
+        env = "CHATROOM_FRAMING",
+        value_name = "HOW",
+        value_enum,
+        default_value = "lines"
+    )]
+    pub(crate) framing: Frame,
+    /// Where servers keep what must survive them: for --protocol commit.
+    ///
+    /// Each has a folder HOST/BASE-PROTOCOL-ID of its own there. The default is target/state of the
+    /// checkout in which the program was built. `./stopall` removes what it finds there.
+    #[arg(long, env = "CHATROOM_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// What the server runs on. From outside both are the same.
     #[arg(long, env = "CHATROOM_RUNTIME", value_enum, default_value = "std")]
     runtime: Runtime,
@@ -77,7 +105,7 @@ pub(crate) struct Serve {
         default_value = "127.0.0.1",
         value_parser = expecting::<IpAddr>("an IP address, such as 127.0.0.1 or ::1")
     )]
-    host: IpAddr,
+    pub(crate) host: IpAddr,
     /// Allow an address that other machines can reach.
     ///
     /// Nothing is encrypted and nobody is asked who they are: whoever can reach the ports can
@@ -92,7 +120,7 @@ pub(crate) struct Serve {
         default_value = "3000",
         value_parser = expecting::<NonZeroU16>("a port from 1 to 65535")
     )]
-    base_port: NonZeroU16,
+    pub(crate) base_port: NonZeroU16,
     /// How much to log on standard error.
     #[arg(
         long,
@@ -124,7 +152,7 @@ pub(crate) struct Serve {
     metrics: Option<SocketAddr>,
 
     #[command(flatten)]
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// Reads a value; says what was expected instead of what is none.
@@ -136,9 +164,18 @@ impl Serve {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         serve::end_on_panic();
         environment::check::<Self>()?;
-        let config = self.config()?;
-        let addresses = self.addresses()?;
-        let server = ChatServer::new(config.clone()).map_err(misfit)?;
+        self.protocol.run(&self)
+    }
+
+    /// Runs a server that plays `P`.
+    pub(crate) fn serve<P: Served>(&self) -> Result<ExitCode, Failure>
+    where
+        Node<P>: Send,
+    {
+        let config = self.config::<P>()?;
+        let mut addresses = self.addresses()?;
+        addresses.state = P::state(self)?;
+        let server = Node::<P>::new(config.clone()).map_err(misfit)?;
         self.probe_threads()?;
         let stop = serve::stop()?;
         let log = logging::begin(self.log);
@@ -150,7 +187,7 @@ impl Serve {
             masters: addresses.doors[usize::from(MASTERS.0)],
             metrics: metrics_at,
             runtime: self.runtime.name(),
-            differing: settings::differing(&config),
+            differing: [settings::differing(&config), P::differing(&config.protocol)].concat(),
         };
         let reporter = Reporter::new(&config, grid, metrics);
         let outcome = match &self.record {
@@ -232,12 +269,13 @@ impl Serve {
         ))
     }
 
-    fn config(&self) -> Result<Config, Failure> {
+    fn config<P: Served>(&self) -> Result<Config<P::Options>, Failure> {
         let mut config = Config::new(self.id, self.servers);
         config.seed = self.seed;
         config.incarnation = Process::incarnation();
+        config.protocol = P::options(self);
         self.settings.apply(&mut config);
-        ChatServer::check(&config).map_err(misfit)?;
+        Node::<P>::check(&config).map_err(misfit)?;
         Ok(config)
     }
 
@@ -364,15 +402,15 @@ fn limit_option(name: &str) -> String {
 }
 
 /// The machine with a recorder around it.
-fn record(
-    server: ChatServer,
-    config: &Config,
+fn record<P: Served>(
+    server: Node<P>,
+    config: &Config<P::Options>,
     path: &std::path::Path,
-) -> Result<Recorder<ChatServer, File>, Failure> {
+) -> Result<Recorder<Node<P>, File>, Failure> {
+    let header = P::header(config).unwrap_or_default();
     let stem = format!("server-{}", config.id);
     chatroom_record::create(path, &stem)
         .and_then(|(file, _)| {
-            let header = settings::header(config);
             chatroom_record::record(server, file, header.as_bytes(), |error| {
                 tracing::error!(%error, "the recording ends here");
             })

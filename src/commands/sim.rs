@@ -5,10 +5,16 @@ use super::script::Script;
 use chatroom_chat::{ChatServer, Config};
 use chatroom_cli::failure::Failure;
 use chatroom_cli::output::say;
-use chatroom_cli::sim::{CheckDeterminism, Replay, Run, Shrink, SweepSeeds, Trace, read_plan};
-use chatroom_sim::plan::Plan;
+use chatroom_cli::sim::{
+    CheckDeterminism, Commands, Replay, Run, Shrink, SweepSeeds, Trace, read_plan,
+};
+use chatroom_sim::generate::Profile;
+use chatroom_sim::plan::{Plan, PlanError};
+use chatroom_sim::sometimes::Sometimes;
+use chatroom_sim::subject::Subject;
 use chatroom_worlds::chat::broken::Defect;
 use chatroom_worlds::chat::{ChatServers, broken_servers, server};
+use chatroom_worlds::commit::Playlists;
 use chatroom_worlds::explore::{Path as Explored, walk};
 use clap::{Args, Subcommand};
 use std::path::Path;
@@ -104,6 +110,16 @@ EXIT STATUS
     2  the command line is wrong")]
     CheckDeterminism(CheckDeterminism),
     Explore(Explore),
+    /// Simulate grids of --protocol commit instead.
+    #[command(
+        subcommand,
+        after_long_help = "\
+EXAMPLE
+    A thousand seeds in which servers do nothing worse than crash:
+
+        chatroom sim commit sweep --profile crash --seeds 0..1000"
+    )]
+    Commit(Commands<CommitGrids>),
     /// List the servers that are broken on purpose, for --broken.
     #[command(after_long_help = "\
 EXAMPLE
@@ -132,6 +148,27 @@ struct With<A: Args> {
     command: A,
     #[command(flatten)]
     servers: Which,
+}
+
+/// Grids of --protocol commit, of which there is one kind.
+#[derive(Clone, Copy, Debug, Args)]
+struct CommitGrids {}
+
+impl Subject for CommitGrids {
+    type World = Playlists;
+    type Judge = <Playlists as Subject>::Judge;
+
+    fn plan(&self, seed: u64, profile: Profile) -> Plan {
+        Playlists.plan(seed, profile)
+    }
+
+    fn prepare(&self, plan: &Plan) -> Result<(Playlists, Self::Judge), PlanError> {
+        Playlists.prepare(plan)
+    }
+
+    fn sometimes(judge: Self::Judge) -> Sometimes {
+        Playlists::sometimes(judge)
+    }
 }
 
 /// Runs an expression with `subject` bound to the servers: those that ship, or broken ones.
@@ -176,6 +213,7 @@ impl Sim {
             What::Trace(trace) => trace.run(),
             What::CheckDeterminism(twice) => twice.run(&ChatServers::new(server)),
             What::Explore(explore) => explore.run(),
+            What::Commit(commands) => commands.run("chatroom sim commit"),
             What::Broken => list_broken(),
         }
     }

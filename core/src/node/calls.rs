@@ -1,7 +1,6 @@
 //! The calls of a driver: each goes to the layer that has the connection, then the node settles.
 
 use super::{LINKS, MASTERS, Node, Phase};
-use crate::config::SHUTDOWN;
 use crate::news::{News, Why};
 use crate::protocol::Protocol;
 use crate::slots::Owner;
@@ -221,16 +220,7 @@ impl<P: Protocol> Machine for Node<P> {
         if self.phase != Phase::Running {
             return;
         }
-        self.phase = Phase::Ending;
-        let out = &mut self.out;
-        out.emit(News::Ending);
-        for owner in [Owner::Mesh, Owner::Clients] {
-            out.gate(owner).close();
-        }
-        out.settle_gates();
-        self.mesh.retire(out);
-        self.clients.retire(out);
-        out.timers.by(Timer::Shutdown, out.now + SHUTDOWN);
+        self.begin_shutdown();
         self.settle();
     }
 

@@ -3,7 +3,7 @@
 use super::rule::Rule;
 use super::table::{Listeners, Stage};
 use super::{Checked, Phase};
-use crate::{Action, Conn, Halt, Machine};
+use crate::{Action, Conn, Machine};
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -107,10 +107,7 @@ impl<M: Machine> Checked<M> {
                     self.look_at_notice(notice);
                 }
             }
-            Action::Halt(halt) => {
-                if halt != Halt::Crash && self.phase != Phase::Ending {
-                    self.breach(Rule::HaltUnasked, format!("{halt:?} without a shutdown"));
-                }
+            Action::Halt(_) => {
                 self.phase = Phase::Halted;
                 self.table.end_all();
                 self.starved = Listeners::default();

@@ -84,9 +84,6 @@ rules! {
         /// After [`Halt`](crate::Action::Halt) a machine asks for nothing, accepts nothing and
         /// wants no timeout.
         ActiveAfterHalt = "active-after-halt",
-        /// [`Done`](crate::Halt::Done) and [`Unfinished`](crate::Halt::Unfinished) follow a
-        /// [`handle_shutdown`](crate::Machine::handle_shutdown).
-        HaltUnasked = "halt-unasked",
         /// After an accept that failed, the listener is shut until the machine opens it again.
         AcceptsOn = "accepts-on",
         /// A drain comes to an end: without time passing there are at most four million actions.

@@ -332,9 +332,6 @@ impl Machine for Echo {
                 true => self.now,
                 false => self.now + TICK,
             });
-            if self.breaks(Rule::HaltUnasked) {
-                return self.halt(Halt::Done);
-            }
             if self.breaks(Rule::PendingChanged) {
                 let owed = self.slots.iter_mut().map(|slot| &mut slot.owed);
                 owed.for_each(|owed| owed.iter_mut().for_each(|byte| *byte ^= 1));

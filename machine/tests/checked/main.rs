@@ -73,7 +73,6 @@ fn quick_checks_see_what_runs_of_the_simulator_end_with() {
         Rule::RightCallRefused,
         Rule::TimeoutNotAhead,
         Rule::ActiveAfterHalt,
-        Rule::HaltUnasked,
         Rule::AcceptsOn,
         Rule::Livelock,
         Rule::TimeWentBack,

@@ -4,4 +4,5 @@
 #![deny(missing_docs)]
 
 pub mod chat;
+pub mod commit;
 pub mod explore;
