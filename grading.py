@@ -166,6 +166,8 @@ class Case(object):
         expected = self.read(".output")
         if expected is None:
             self.faults.append("%s.output is missing beside %s.input" % (self.name, self.name))
+        elif LogsExpected.reads(expected):
+            self.faults.extend(LogsExpected(expected).faults(out))
         elif out.strip() != expected.strip():
             self.faults.extend(difference(expected, out, "expected", "printed"))
         errors = self.read(".errors")
@@ -182,6 +184,51 @@ class Case(object):
                 self.faults.append(self.note)
         if self.faults or self.note:
             self.said = [shown(line) for line in err.split(b"\n") if line][:SHOWN_LINES]
+
+
+class LogsExpected(object):
+    """What a case of `--lab paxos` expects: so many logs, all equal, that have every mandatory
+    word and no other than those and the optional ones. Its form is that of the lab, one line:
+    {'count': 2, 'mandatory': 'A,B', 'optional': 'C'}
+    """
+
+    FORM = re.compile(br"\{'count': ([0-9]+), 'mandatory': '([^']*)', 'optional': '([^']*)'\}\Z")
+
+    def __init__(self, text):
+        count, mandatory, optional = self.FORM.match(text.strip()).groups()
+        self.count = int(count)
+        self.mandatory, self.optional = self.words(mandatory), self.words(optional)
+
+    @classmethod
+    def reads(cls, text):
+        return cls.FORM.match(text.strip()) is not None
+
+    @staticmethod
+    def words(text):
+        return set(word for word in text.strip().split(b",") if word)
+
+    def faults(self, out):
+        """What is wrong with what was printed, a line each."""
+        logs = [line.rstrip() for line in out.split(b"\n") if line.strip()]
+        faults = []
+        if len(logs) != self.count:
+            faults.append("%d logs were printed: expected %d" % (len(logs), self.count))
+        for log in logs:
+            if log != logs[0]:
+                faults.append(u"two logs differ: %s and %s" % (shown(logs[0]), shown(log)))
+                break
+        for log in logs[:1]:
+            kind, _, text = log.partition(b" ")
+            if kind != b"chatLog":
+                faults.append(u"no log: %s" % shown(log))
+            words = self.words(text)
+            missing = self.mandatory - words
+            other = words - self.mandatory - self.optional
+            if missing:
+                faults.append(u"the log lacks %s" % shown(b",".join(sorted(missing))))
+            if other:
+                faults.append(u"nobody said %s" % shown(b",".join(sorted(other))))
+        return faults
 
 
 def shown(line):
@@ -279,7 +326,7 @@ def arguments(argv):
     parser.add_argument("dir", nargs="?", metavar="DIR", default=os.path.join(HERE, "tests"),
                         help="the folder of the cases (default: tests/ beside this file)")
     parser.add_argument("--runtime", choices=["std", "smol"], help="the servers' runtime")
-    parser.add_argument("--lab", choices=["chat", "commit"],
+    parser.add_argument("--lab", choices=["chat", "commit", "paxos"],
                         help="the lab that is played (default: the one whose commands a script has)")
     parser.add_argument("--vote", choices=["command", "length"],
                         help="by what servers of the lab commit vote")

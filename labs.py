@@ -14,6 +14,7 @@ import stat
 
 import master
 from master import BLANKS, Command, Gone, LabError, Master, TimeUp, again, now, number, poll
+from paxos_lab import Paxos
 
 DIE_LIMIT = 2.0     # how long a server has that a command told to end
 AHEAD = 1 << 20     # how many bytes of a script are looked at beforehand
@@ -247,7 +248,7 @@ class Commit(Master):
             self.settle_debts()
 
 
-LABS = {"chat": Master, "commit": Commit}
+LABS = {"chat": Master, "commit": Commit, "paxos": Paxos}
 
 
 def choose(options, script):

@@ -60,7 +60,8 @@ HELP = """\
 Commands, one a line on standard input; the end of input is an `exit`, and a
 line that begins with # is a comment:
 """ + COMMANDS + """
-With --lab commit other commands take their place, which labs.py lists.
+With --lab commit or paxos other commands take their place, which labs.py and
+paxos_lab.py list.
 
 Replies go to standard output and nothing else does. Errors go to standard
 error. The exit status is 0 only when all went well.
@@ -981,7 +982,7 @@ def arguments(argv):
         epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("debug", nargs="?", choices=["debug"],
                         help="tell on standard error what happens and when, servers included")
-    parser.add_argument("--lab", choices=["chat", "commit"],
+    parser.add_argument("--lab", choices=["chat", "commit", "paxos"],
                         help="which lab's commands are given (default: CHATROOM_PROTOCOL, or the lab"
                              " whose commands the script has)")
     parser.add_argument("--vote", choices=["command", "length"],

@@ -8,6 +8,7 @@ use chatroom_chat::{Chat, ChatEvent};
 use chatroom_cli::failure::Failure;
 use chatroom_commit::{Commit, Event, Framing, Vote};
 use chatroom_core::{Config, Node, Protocol};
+use chatroom_paxos::{ChatRoom, Paxos, PaxosEvent};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 use std::env;
@@ -21,6 +22,8 @@ pub(crate) enum Choice {
     Chat,
     /// Three-phase commit: a playlist that all servers change together.
     Commit,
+    /// Paxos: a chat room in one order for all servers.
+    Paxos,
 }
 
 /// By what a server of `--protocol commit` votes.
@@ -47,6 +50,7 @@ impl Choice {
         match self {
             Self::Chat => "chat",
             Self::Commit => "commit",
+            Self::Paxos => "paxos",
         }
     }
 
@@ -55,6 +59,7 @@ impl Choice {
         match self {
             Self::Chat => serve.serve::<Chat>(),
             Self::Commit => serve.serve::<Commit>(),
+            Self::Paxos => serve.serve::<Paxos<ChatRoom>>(),
         }
     }
 }
@@ -65,8 +70,8 @@ const OWN: &[(&str, &[Choice])] = &[
     ("max-log", &[Choice::Chat]),
     ("record", &[Choice::Chat]),
     ("vote", &[Choice::Commit]),
-    ("framing", &[Choice::Commit]),
-    ("state", &[Choice::Commit]),
+    ("framing", &[Choice::Commit, Choice::Paxos]),
+    ("state", &[Choice::Commit, Choice::Paxos]),
 ];
 
 /// Says no to an option, or its variable, that the chosen protocol does not have.
@@ -194,6 +199,43 @@ impl Served for Commit {
             Event::Unreadable { .. } => "unreadable",
         };
         (what, None)
+    }
+}
+
+impl Served for Paxos<ChatRoom> {
+    fn options(serve: &Serve) -> Self::Options {
+        chatroom_paxos::Options {
+            framing: match serve.framing {
+                Frame::Lines => chatroom_paxos::Framing::Lines,
+                Frame::Length => chatroom_paxos::Framing::Length,
+            },
+            ..Default::default()
+        }
+    }
+
+    fn differing(options: &Self::Options) -> Vec<String> {
+        match options.framing {
+            chatroom_paxos::Framing::Lines => Vec::new(),
+            chatroom_paxos::Framing::Length => vec!["--framing length".to_owned()],
+        }
+    }
+
+    fn state(serve: &Serve) -> Result<Option<PathBuf>, Failure> {
+        state_directory(serve, Choice::Paxos).map(Some)
+    }
+
+    fn kind(event: &PaxosEvent) -> (&'static str, Option<u32>) {
+        match event {
+            PaxosEvent::Leading { .. } => ("leading", None),
+            PaxosEvent::Deposed { .. } => ("deposed", None),
+            PaxosEvent::Decided { .. } => ("decided", None),
+            PaxosEvent::Disagreement { peer, .. } => ("disagreement", Some(*peer)),
+        }
+    }
+
+    fn log_size(server: &Node<Self>) -> (u64, u64) {
+        let room = server.protocol().machine();
+        (room.words(), room.text().len() as u64)
     }
 }
 

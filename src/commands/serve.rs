@@ -77,7 +77,7 @@ pub(crate) struct Serve {
         default_value = "command"
     )]
     pub(crate) vote: VoteBy,
-    /// How replies to masters are told apart: for --protocol commit.
+    /// How replies to masters are told apart: for --protocol commit and paxos.
     #[arg(
         long,
         env = "CHATROOM_FRAMING",
@@ -86,7 +86,7 @@ pub(crate) struct Serve {
         default_value = "lines"
     )]
     pub(crate) framing: Frame,
-    /// Where servers keep what must survive them: for --protocol commit.
+    /// Where servers keep what must survive them: for --protocol commit and paxos.
     ///
     /// Each has a folder HOST/BASE-PROTOCOL-ID of its own there. The default is target/state of the
     /// checkout in which the program was built. `./stopall` removes what it finds there.

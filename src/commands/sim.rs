@@ -16,9 +16,11 @@ use chatroom_worlds::chat::broken::Defect;
 use chatroom_worlds::chat::{ChatServers, broken_servers, server};
 use chatroom_worlds::commit::Playlists;
 use chatroom_worlds::explore::{Path as Explored, walk};
-use clap::{Args, Subcommand};
+use chatroom_worlds::paxos;
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// Simulate grids: many seeds, one plan, or the lab's scripts.
 #[derive(Debug, Args)]
@@ -29,6 +31,10 @@ EXAMPLE
         chatroom sim sweep --seeds 0..10000
         chatroom sim replay sim-failures/3-fifo-seed-77.plan
         chatroom sim trace sim-failures/3-fifo-seed-77.plan
+
+    The replicated log:
+
+        chatroom sim sweep --protocol paxos --profile chaos
 
 EXIT STATUS
     0  nothing broke
@@ -108,7 +114,7 @@ EXIT STATUS
     0  every seed did the same twice
     1  one did not
     2  the command line is wrong")]
-    CheckDeterminism(CheckDeterminism),
+    CheckDeterminism(With<CheckDeterminism>),
     Explore(Explore),
     /// Simulate grids of --protocol commit instead.
     #[command(
@@ -137,9 +143,64 @@ EXIT STATUS
 
 #[derive(Clone, Copy, Debug, Args)]
 struct Which {
+    /// What the servers play; that of the broken ones, if not said.
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
     /// Run servers that are broken on purpose: `chatroom sim broken` lists them.
     #[arg(long, value_name = "NAME")]
-    broken: Option<Defect>,
+    broken: Option<Flaw>,
+}
+
+/// A protocol that can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// The chat room: a broadcast in FIFO order.
+    Chat,
+    /// The replicated chat room.
+    Paxos,
+}
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug)]
+enum Flaw {
+    Chat(Defect),
+    Paxos(paxos::Defect),
+}
+
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = paxos::Defect::ALL.iter().find(|d| d.name() == name);
+        match found {
+            Some(defect) => Ok(Self::Paxos(*defect)),
+            None => name.parse().map(Self::Chat),
+        }
+    }
+}
+
+impl Flaw {
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::Chat(_) => Protocol::Chat,
+            Self::Paxos(_) => Protocol::Paxos,
+        }
+    }
+}
+
+impl Which {
+    /// What the servers play.
+    fn protocol(self) -> Result<Protocol, Failure> {
+        let broken = self.broken.map(Flaw::protocol);
+        match (self.protocol, broken) {
+            (Some(chosen), Some(other)) if chosen != other => Err(Failure::usage(
+                "--broken names a server of another protocol than --protocol",
+                "leave --protocol out, or see `chatroom sim broken`",
+            )),
+            (Some(chosen), _) => Ok(chosen),
+            (None, broken) => Ok(broken.unwrap_or(Protocol::Chat)),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -171,18 +232,45 @@ impl Subject for CommitGrids {
     }
 }
 
-/// Runs an expression with `subject` bound to the servers: those that ship, or broken ones.
-macro_rules! with_servers {
+/// Runs an expression with `subject` bound to the servers of a chat: those that ship, or broken
+/// ones.
+macro_rules! with_chats {
     ($with:expr, |$subject:ident| $body:expr) => {
         match $with.servers.broken {
-            None => {
-                let $subject = &ChatServers::new(server);
-                $body
-            }
-            Some(defect) => {
+            Some(Flaw::Chat(defect)) => {
                 let $subject = &broken_servers(defect);
                 $body
             }
+            Some(Flaw::Paxos(_)) | None => {
+                let $subject = &ChatServers::new(server);
+                $body
+            }
+        }
+    };
+}
+
+/// The same for the servers of the replicated log.
+macro_rules! with_paxos {
+    ($with:expr, |$subject:ident| $body:expr) => {
+        match $with.servers.broken {
+            Some(Flaw::Paxos(defect)) => {
+                let $subject = &paxos::broken_servers(defect);
+                $body
+            }
+            Some(Flaw::Chat(_)) | None => {
+                let $subject = &paxos::servers();
+                $body
+            }
+        }
+    };
+}
+
+/// The same for the servers of any protocol.
+macro_rules! with_servers {
+    ($with:expr, |$subject:ident| $body:expr) => {
+        match $with.servers.protocol()? {
+            Protocol::Chat => with_chats!($with, |$subject| $body),
+            Protocol::Paxos => with_paxos!($with, |$subject| $body),
         }
     };
 }
@@ -211,7 +299,9 @@ impl Sim {
             What::Shrink(shrink) => shrink.run(),
             What::Script(script) => script.run(),
             What::Trace(trace) => trace.run(),
-            What::CheckDeterminism(twice) => twice.run(&ChatServers::new(server)),
+            What::CheckDeterminism(with) => {
+                with_servers!(with, |subject| with.command.run(subject))
+            }
             What::Explore(explore) => explore.run(),
             What::Commit(commands) => commands.run("chatroom sim commit"),
             What::Broken => list_broken(),
@@ -221,8 +311,11 @@ impl Sim {
 
 impl With<Replay> {
     fn run(&self) -> Result<ExitCode, Failure> {
+        if self.servers.protocol()? == Protocol::Paxos {
+            return with_paxos!(self, |subject| self.command.run(subject, PROGRAM));
+        }
         let (plan, explored) = explored(&self.command.plan)?;
-        with_servers!(self, |subject| match explored {
+        with_chats!(self, |subject| match explored {
             Some(path) => explore::replay(subject.make, &path),
             None => self.command.run_plan(subject, PROGRAM, &plan),
         })
@@ -232,7 +325,7 @@ impl With<Replay> {
 impl With<Shrink> {
     fn run(&self) -> Result<ExitCode, Failure> {
         let path = &self.command.plan;
-        if explored(path)?.1.is_some() {
+        if self.servers.protocol()? == Protocol::Chat && explored(path)?.1.is_some() {
             return Err(Failure::denied(
                 format!("{} is a path of the explorer", path.display()),
                 "it is one of the shortest already",
@@ -244,8 +337,11 @@ impl With<Shrink> {
 
 impl With<Trace> {
     fn run(&self) -> Result<ExitCode, Failure> {
+        if self.servers.protocol()? == Protocol::Paxos {
+            return with_paxos!(self, |subject| self.command.run(subject, PROGRAM));
+        }
         let (plan, explored) = explored(&self.command.plan)?;
-        with_servers!(self, |subject| match explored {
+        with_chats!(self, |subject| match explored {
             None => self.command.run_plan(subject, PROGRAM, &plan),
             Some(path) => {
                 let walked = walk(subject.make, &path.bounds, &path.steps);
@@ -264,9 +360,17 @@ impl With<Trace> {
 fn list_broken() -> Result<ExitCode, Failure> {
     for defect in Defect::ALL {
         say(format_args!(
-            "{:<16}{:<19}{}",
+            "{:<20}{:<19}{}",
             defect.name(),
             defect.property(),
+            defect.about()
+        ))?;
+    }
+    for defect in paxos::Defect::ALL {
+        say(format_args!(
+            "{:<20}{:<19}{}",
+            defect.name(),
+            "paxos",
             defect.about()
         ))?;
     }

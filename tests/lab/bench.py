@@ -38,7 +38,7 @@ class Bench(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
-        for tool in ("master.py", "labs.py", "terminal.py", "grading.py"):
+        for tool in ("master.py", "labs.py", "paxos_lab.py", "terminal.py", "grading.py"):
             shutil.copy(os.path.join(ROOT, tool), self.folder)
         self.write("process", '#!/bin/sh\nexec "%s" "%s" "$@"\n' % (sys.executable, FAKE), 0o755)
         self.grid = self.path("grid")

@@ -14,7 +14,7 @@ import unittest
 
 from bench import ROOT, possible
 
-TOOLS = ("stopall", "killall.sh", "process", "master.py", "labs.py", "terminal.py", "grading.py")
+TOOLS = ("stopall", "killall.sh", "process", "master.py", "labs.py", "paxos_lab.py", "terminal.py", "grading.py")
 # What names the servers that a tool is to end; a test sets none but its own.
 MARKS = ("CHATROOM_HOST", "LAB_MASTER")
 # Folders that a line of a listing, or a shell's $(...), can be fooled by.

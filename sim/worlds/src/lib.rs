@@ -6,3 +6,4 @@
 pub mod chat;
 pub mod commit;
 pub mod explore;
+pub mod paxos;
