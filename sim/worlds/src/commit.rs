@@ -36,6 +36,7 @@ impl World for Playlists {
 
     fn spawn(&self, birth: &Birth) -> Server {
         let mut config = Config::new(birth.host.0.into(), birth.hosts.into());
+        config.incarnation = u64::from(birth.life) + 1;
         (config.seed, config.observe) = (birth.seed, true);
         Node::new(config).expect("the defaults are within their bounds")
     }

@@ -299,6 +299,8 @@ impl<M: Machine<Notice = News>> LineObserver<M> for Judge {
                 | News::Down { .. }
                 | News::Closed { .. }
                 | News::Skipped { .. }
+                | News::Misfit { .. }
+                | News::Following { .. }
                 | News::Starved { .. }
                 | News::Ending => {}
             },

@@ -48,6 +48,7 @@ impl<R: Rules> World for PaxosServers<R> {
             id: usual.id,
             servers: usual.servers,
             seed: birth.seed,
+            incarnation: u64::from(birth.life) + 1,
             observe: true,
             times: usual.times,
             limits: usual.limits,
