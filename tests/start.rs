@@ -68,7 +68,7 @@ fn an_empty_variable_counts_as_unset() {
     let held = text(&run("serve --help").stdout).to_owned();
     let named = held.split("[env: ").skip(1);
     let mut names: Vec<_> = named.filter_map(|rest| rest.split('=').next()).collect();
-    assert_eq!(names.len(), 23, "{names:?}");
+    assert_eq!(names.len(), 27, "{names:?}");
     names.retain(|name| *name != "CHATROOM_HOST");
     command.envs(names.iter().map(|name| (name, "")));
     command.args(["--host", &host.to_string()]);
@@ -133,16 +133,28 @@ fn every_variable_of_the_project_is_known() {
     ];
     names.retain(|name| !wrong.contains(&&name["CHATROOM_".len()..]));
     // An id that is none ends the server once the variables have been looked at.
-    let values = names.iter().map(|name| match *name {
-        "CHATROOM_HOST" => (name, "127.0.0.1"),
-        "CHATROOM_METRICS" => (name, "127.0.0.1:0"),
-        "CHATROOM_RUNTIME" => (name, "std"),
-        "CHATROOM_LOG" => (name, "off"),
-        _ => (name, "1"),
+    let is_known = |names: &[&str]| {
+        let values = names.iter().map(|name| match *name {
+            "CHATROOM_PROTOCOL" => (name, "commit"),
+            "CHATROOM_VOTE" => (name, "length"),
+            "CHATROOM_FRAMING" => (name, "lines"),
+            "CHATROOM_STATE" => (name, "target/tmp"),
+            "CHATROOM_HOST" => (name, "127.0.0.1"),
+            "CHATROOM_METRICS" => (name, "127.0.0.1:0"),
+            "CHATROOM_RUNTIME" => (name, "std"),
+            "CHATROOM_LOG" => (name, "off"),
+            _ => (name, "1"),
+        });
+        let output = chatroom("serve 3 3 10000").envs(values).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(said.starts_with("error: id 3 in a grid of 3"), "{said}");
+    };
+    // Some belong to other protocols than the chat, which has all others.
+    let (others, chats): (Vec<&str>, _) = (names.iter().copied()).partition(|name| {
+        ["PROTOCOL", "VOTE", "FRAMING", "STATE"].contains(&&name["CHATROOM_".len()..])
     });
-    let output = chatroom("serve 3 3 10000").envs(values).output().unwrap();
-    let said = text(&output.stderr);
-    assert!(said.starts_with("error: id 3 in a grid of 3"), "{said}");
+    is_known(&chats);
+    is_known(&others);
 }
 
 #[test]

@@ -244,8 +244,9 @@ fn tell<S: Subject>(
         Some(mut broken) => {
             broken.save(folder).map_err(|e| unwritten(folder, &e))?;
             say(&broken)?;
+            let options = subject.options();
             say(format_args!(
-                "whole plan: {program} run --seed {seed} --profile {profile} --save FILE"
+                "whole plan: {program} run{options} --seed {seed} --profile {profile} --save FILE"
             ))?;
             Ok(ExitCode::FAILURE)
         }

@@ -5,13 +5,8 @@ use super::script::Script;
 use chatroom_chat::{ChatServer, Config};
 use chatroom_cli::failure::Failure;
 use chatroom_cli::output::say;
-use chatroom_cli::sim::{
-    CheckDeterminism, Commands, Replay, Run, Shrink, SweepSeeds, Trace, read_plan,
-};
-use chatroom_sim::generate::Profile;
-use chatroom_sim::plan::{Plan, PlanError};
-use chatroom_sim::sometimes::Sometimes;
-use chatroom_sim::subject::Subject;
+use chatroom_cli::sim::{CheckDeterminism, Replay, Run, Shrink, SweepSeeds, Trace, read_plan};
+use chatroom_sim::plan::Plan;
 use chatroom_worlds::chat::broken::Defect;
 use chatroom_worlds::chat::{ChatServers, broken_servers, server};
 use chatroom_worlds::commit::Playlists;
@@ -32,8 +27,9 @@ EXAMPLE
         chatroom sim replay sim-failures/3-fifo-seed-77.plan
         chatroom sim trace sim-failures/3-fifo-seed-77.plan
 
-    The replicated log:
+    Three-phase commit under crashes, and the replicated log under everything:
 
+        chatroom sim sweep --protocol commit --profile crash
         chatroom sim sweep --protocol paxos --profile chaos
 
 EXIT STATUS
@@ -116,16 +112,6 @@ EXIT STATUS
     2  the command line is wrong")]
     CheckDeterminism(With<CheckDeterminism>),
     Explore(Explore),
-    /// Simulate grids of --protocol commit instead.
-    #[command(
-        subcommand,
-        after_long_help = "\
-EXAMPLE
-    A thousand seeds in which servers do nothing worse than crash:
-
-        chatroom sim commit sweep --profile crash --seeds 0..1000"
-    )]
-    Commit(Commands<CommitGrids>),
     /// List the servers that are broken on purpose, for --broken.
     #[command(after_long_help = "\
 EXAMPLE
@@ -138,7 +124,11 @@ EXIT STATUS
     0  they were listed
     1  they could not be printed
     2  the command line is wrong")]
-    Broken,
+    Broken {
+        /// Whose.
+        #[arg(long, value_enum, default_value = "chat")]
+        protocol: Protocol,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -156,6 +146,8 @@ struct Which {
 enum Protocol {
     /// The chat room: a broadcast in FIFO order.
     Chat,
+    /// Three-phase commit of a playlist.
+    Commit,
     /// The replicated chat room.
     Paxos,
 }
@@ -211,27 +203,6 @@ struct With<A: Args> {
     servers: Which,
 }
 
-/// Grids of --protocol commit, of which there is one kind.
-#[derive(Clone, Copy, Debug, Args)]
-struct CommitGrids {}
-
-impl Subject for CommitGrids {
-    type World = Playlists;
-    type Judge = <Playlists as Subject>::Judge;
-
-    fn plan(&self, seed: u64, profile: Profile) -> Plan {
-        Playlists.plan(seed, profile)
-    }
-
-    fn prepare(&self, plan: &Plan) -> Result<(Playlists, Self::Judge), PlanError> {
-        Playlists.prepare(plan)
-    }
-
-    fn sometimes(judge: Self::Judge) -> Sometimes {
-        Playlists::sometimes(judge)
-    }
-}
-
 /// Runs an expression with `subject` bound to the servers of a chat: those that ship, or broken
 /// ones.
 macro_rules! with_chats {
@@ -270,6 +241,10 @@ macro_rules! with_servers {
     ($with:expr, |$subject:ident| $body:expr) => {
         match $with.servers.protocol()? {
             Protocol::Chat => with_chats!($with, |$subject| $body),
+            Protocol::Commit => {
+                let $subject = &Playlists;
+                $body
+            }
             Protocol::Paxos => with_paxos!($with, |$subject| $body),
         }
     };
@@ -303,16 +278,15 @@ impl Sim {
                 with_servers!(with, |subject| with.command.run(subject))
             }
             What::Explore(explore) => explore.run(),
-            What::Commit(commands) => commands.run("chatroom sim commit"),
-            What::Broken => list_broken(),
+            What::Broken { protocol } => list_broken(protocol),
         }
     }
 }
 
 impl With<Replay> {
     fn run(&self) -> Result<ExitCode, Failure> {
-        if self.servers.protocol()? == Protocol::Paxos {
-            return with_paxos!(self, |subject| self.command.run(subject, PROGRAM));
+        if self.servers.protocol()? != Protocol::Chat {
+            return with_servers!(self, |subject| self.command.run(subject, PROGRAM));
         }
         let (plan, explored) = explored(&self.command.plan)?;
         with_chats!(self, |subject| match explored {
@@ -337,8 +311,8 @@ impl With<Shrink> {
 
 impl With<Trace> {
     fn run(&self) -> Result<ExitCode, Failure> {
-        if self.servers.protocol()? == Protocol::Paxos {
-            return with_paxos!(self, |subject| self.command.run(subject, PROGRAM));
+        if self.servers.protocol()? != Protocol::Chat {
+            return with_servers!(self, |subject| self.command.run(subject, PROGRAM));
         }
         let (plan, explored) = explored(&self.command.plan)?;
         with_chats!(self, |subject| match explored {
@@ -357,22 +331,25 @@ impl With<Trace> {
     }
 }
 
-fn list_broken() -> Result<ExitCode, Failure> {
-    for defect in Defect::ALL {
-        say(format_args!(
-            "{:<20}{:<19}{}",
-            defect.name(),
-            defect.property(),
-            defect.about()
-        ))?;
-    }
-    for defect in paxos::Defect::ALL {
-        say(format_args!(
-            "{:<20}{:<19}{}",
-            defect.name(),
-            "paxos",
-            defect.about()
-        ))?;
+fn list_broken(protocol: Protocol) -> Result<ExitCode, Failure> {
+    match protocol {
+        Protocol::Chat => {
+            for defect in Defect::ALL {
+                let (property, about) = (defect.property(), defect.about());
+                say(format_args!("{:<16}{property:<19}{about}", defect.name()))?;
+            }
+        }
+        Protocol::Commit => {
+            return Err(Failure::denied(
+                "no servers of --protocol commit are broken on purpose",
+                "there are some of chat and of paxos",
+            ));
+        }
+        Protocol::Paxos => {
+            for defect in paxos::Defect::ALL {
+                say(format_args!("{:<20}{}", defect.name(), defect.about()))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

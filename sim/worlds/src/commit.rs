@@ -282,6 +282,10 @@ impl Subject for Playlists {
     type World = Self;
     type Judge = ByLine<Judge>;
 
+    fn options(&self) -> String {
+        " --protocol commit".to_owned()
+    }
+
     fn plan(&self, seed: u64, profile: Profile) -> Plan {
         generate(seed, profile, |_, _, _| *self)
     }
