@@ -5,7 +5,7 @@ use chatroom_chat::*;
 use chatroom_machine::*;
 use std::collections::BTreeSet;
 
-const LINES: [&[u8]; 20] = [
+const LINES: [&[u8]; 26] = [
     b"ping 0\n",
     b"ping 1\n",
     b"ping 2\n",
@@ -26,6 +26,12 @@ const LINES: [&[u8]; 20] = [
     b"crash\n",
     b"broadcast",
     b" 1\nbroadcast 2\nbroadcast 3\nbroadcast 4\nget\n",
+    b"ping 2\nhello msg 1 4 9 resume\n",
+    b"ping 3\nhello msg 1 4 9 resume=7.1.9\n",
+    b"hello msg 1 5 9 resume\n",
+    b"from 0 0\n",
+    b"from 5 40\n",
+    b"ack 9\n",
 ];
 
 struct Caller<'a> {
@@ -43,6 +49,7 @@ const LOG: u64 = 300;
 /// Takes `data` for a list of calls and makes them.
 pub(crate) fn core_calls(data: &[u8]) {
     let mut config = Config::new(1, 4);
+    config.incarnation = 7;
     config.limits = Limits {
         text: 16,
         nameless: 4,

@@ -30,6 +30,7 @@ pub(crate) fn frame_wire(data: &[u8]) {
 
 fn feed(kind: u8, stream: &[u8], cuts: &[usize]) -> Outcome {
     let mut config = Config::new(1, 3);
+    config.incarnation = 7;
     config.limits.text = 24;
     config.observe = true;
     let server = ChatServer::new(config).expect("a valid configuration");
