@@ -25,7 +25,7 @@ pub const ALIKE: &str = "alike";
 /// Once the trouble is over and a majority is up, a message is acknowledged within
 /// [`PROGRESS_BOUND`].
 pub const PROGRESS: &str = "progress";
-/// See [`PROGRESS`]. It begins [`LAST_MESSAGE`] after the heal.
+/// See [`PROGRESS`]. It begins with what is said two seconds after the heal.
 pub const PROGRESS_BOUND: Span = Span::from_millis(2_000);
 
 /// By when after the heal a server must have come back to count as up.
