@@ -1,5 +1,6 @@
 //! What the plan does to hosts and ways, and so which losses of a peer are no fault of a server.
 
+use chatroom_chat::{HEARTBEAT, LATE};
 use chatroom_machine::{Span, Time};
 use chatroom_sim::names::Host;
 use chatroom_sim::plan::{Change, Connects, Way};
@@ -187,12 +188,14 @@ impl Trouble {
     ) -> Option<(Time, Time)> {
         let [a, b] = [one, other].map(|host| &self.hosts[host.index()]);
         let (since, until) = a.stood_still.filter(|_| a.stood_still == b.stood_still)?;
+        // A server that was away for less does not know that it was.
+        let noticed = until.since(since) > HEARTBEAT + LATE;
         let awake = [a, b]
             .iter()
             .all(|host| host.paused.is_none() && !host.starved && host.last == until);
         let ways = self.ways_between(one, other, now);
         let losses = self.losses[self.pair(one, other)];
-        awake.then(|| (a.before.max(b.before).max(ways).max(losses), since))
+        (noticed && awake).then(|| (a.before.max(b.before).max(ways).max(losses), since))
     }
 
     /// A server was right to give up another.
