@@ -484,26 +484,26 @@ impl Clients {
         self.owe(out, conn, format!("error {reason}\n").as_bytes());
     }
 
-    /// Owes `bytes` to every client. One that does not keep up is dropped.
+    /// Sends `bytes` to every client.
     pub(crate) fn announce<E>(&mut self, out: &mut Outputs<E>, bytes: &[u8]) {
-        for slot in 0..self.clients.len() {
-            let Some(client) = self.clients[slot].as_ref().filter(|m| !m.is_dismissed()) else {
-                continue;
-            };
-            let conn = client.conn;
-            if client.owed_text + bytes.len() > self.limits.watch {
-                self.end(out, conn, Why::FellBehind, false);
-            } else {
-                self.owe(out, conn, bytes);
-            }
-        }
+        self.send_to_each(out, &[bytes], |client| !client.is_dismissed());
     }
 
-    /// Sends a line to every client that watches; it is given in pieces. One that does not keep up
-    /// is dropped.
+    /// Sends a line to every client that watches.
     pub(crate) fn publish<E>(&mut self, out: &mut Outputs<E>, line: &[&[u8]]) {
+        self.send_to_each(out, line, |client| client.watching);
+    }
+
+    /// Sends a line, given in pieces, to every client of a kind. One that does not keep up is
+    /// dropped.
+    fn send_to_each<E>(
+        &mut self,
+        out: &mut Outputs<E>,
+        line: &[&[u8]],
+        is_meant: impl Fn(&Client) -> bool,
+    ) {
         for slot in 0..self.clients.len() {
-            let Some(client) = self.clients[slot].as_ref().filter(|m| m.watching) else {
+            let Some(client) = self.clients[slot].as_ref().filter(|m| is_meant(m)) else {
                 continue;
             };
             let conn = client.conn;

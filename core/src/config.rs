@@ -58,8 +58,6 @@ pub const GRACE: Span = Span::from_millis(10);
 pub const IDLE: Span = Span::from_millis(10_000);
 /// How long a newcomer waits for a place among the masters before it is refused.
 pub const PLACE: Span = Span::from_millis(500);
-/// The time between two announcements of messages that were not kept.
-pub const GAPS: Span = Span::from_millis(500);
 /// How long a link whose peer has said its first `ping` waits for the peer's `hello` before
 /// broadcasts go out on it. A `hello` follows its `ping` at once; a server of the seed's protocol
 /// says none, and its next line may be a heartbeat away.

@@ -4,11 +4,12 @@
 use crate::config::{ACK_EVERY, FIRST_PATIENCE, OVERDUE, PATIENCE, STALL, STEP};
 use crate::frame::Framer;
 use crate::news::Why;
+use crate::outputs::Outputs;
 use crate::send_log::SendLog;
 use crate::wire::Position;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use chatroom_machine::Conn;
+use chatroom_machine::{Action, Conn};
 use chatroom_machine::{Span, Time};
 
 /// What a link knows of its other end.
@@ -225,8 +226,16 @@ impl Link {
         matches!(self.stream, Stream::Runs)
     }
 
+    /// Has the driver send what is owed, unless it is about to.
+    pub(crate) fn wake<E>(&mut self, out: &mut Outputs<E>) {
+        if !self.sending {
+            self.owe_first(out.now);
+            out.push(Action::Send(self.conn));
+        }
+    }
+
     /// Begins to owe it something, after everything before was taken.
-    pub(crate) fn owe_first(&mut self, now: Time) {
+    fn owe_first(&mut self, now: Time) {
         self.sending = true;
         self.progress = now;
         self.stepped = now;
@@ -285,8 +294,16 @@ impl Link {
         self.own.len() - self.own_sent
     }
 
-    /// Queues a line for this link alone, behind all that is in the send log.
-    pub(crate) fn queue(&mut self, line: &[&[u8]], log: &SendLog) {
+    /// Sends a line on this link alone, behind all that is in the send log. How many bytes it has.
+    #[must_use]
+    pub(crate) fn send<E>(&mut self, out: &mut Outputs<E>, line: &[&[u8]], log: &SendLog) -> usize {
+        let before = self.own.len();
+        self.queue(line, log);
+        self.wake(out);
+        self.own.len() - before
+    }
+
+    fn queue(&mut self, line: &[&[u8]], log: &SendLog) {
         let at = if self.streams() { log.end() } else { 0 };
         let before = self.own.len();
         line.iter()

@@ -22,7 +22,7 @@ use crate::timers::Timer;
 use crate::wire::{self, Line, Position};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use chatroom_machine::{Action, Conn, Loss, Misuse, Remote};
+use chatroom_machine::{Conn, Loss, Misuse, Remote};
 use chatroom_machine::{Span, Time};
 
 /// What the node is told of links, in the order in which it happened.
@@ -472,10 +472,7 @@ impl Mesh {
         if let Some(link) = self.links[conn.slot()].as_mut() {
             // The dialler spoke first; this is what it waits for.
             if link.role == Role::Inbound {
-                link.queue(&[&greeting], &self.log);
-                self.own += greeting.len();
-                link.owe_first(out.now);
-                out.push(Action::Send(conn));
+                self.own += link.send(out, &[&greeting], &self.log);
             }
             link.identify(peer, out.now, end, stream);
             if link.resumes == Resumes::No {
@@ -635,10 +632,7 @@ impl Mesh {
                     let conn = link.conn;
                     self.acknowledge(out, conn);
                 } else if link.owed(&self.log) == 0 {
-                    link.queue(&[&self.ping], &self.log);
-                    self.own += self.ping.len();
-                    link.owe_first(now);
-                    out.push(Action::Send(link.conn));
+                    self.own += link.send(out, &[&self.ping], &self.log);
                 }
             }
             out.timers.by(Timer::Heartbeat, now + self.times.heartbeat);

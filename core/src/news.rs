@@ -269,6 +269,14 @@ impl fmt::Display for Why {
     }
 }
 
+/// The reasons of which there would be too many: an absent peer is dialled many times a second, and
+/// of one that does not fit [`News::Misfit`] tells, once.
+const QUIET: [Why; 4] = [
+    Why::Refused,
+    Why::DialTimeout,
+    Why::OtherProtocol,
+    Why::OtherSize,
+];
 /// The reasons that show a limit at work.
 const LIMITS: [Why; 4] = [Why::FellBehind, Why::Crowded, Why::Full, Why::Idle];
 
@@ -281,11 +289,7 @@ impl<E: Notice> Notice for News<E> {
                 false => Level::Info,
             },
             Self::Closed { why, .. } => {
-                // There was no connection. An absent peer is dialled many times a second.
-                let quiet = [Why::Refused, Why::DialTimeout];
-                // `Misfit` tells of these, once.
-                let misfit = [Why::OtherProtocol, Why::OtherSize];
-                if quiet.contains(why) || misfit.contains(why) {
+                if QUIET.contains(why) {
                     Level::Debug
                 } else if why.is_fault() || LIMITS.contains(why) {
                     Level::Warn

@@ -109,10 +109,7 @@ impl Mesh {
                 };
                 link.role = Role::Outbound(peer);
                 link.since = out.now;
-                link.queue(&[&greeting], &self.log);
-                self.own += greeting.len();
-                link.owe_first(out.now);
-                out.push(Action::Send(conn));
+                self.own += link.send(out, &[&greeting], &self.log);
                 out.timers
                     .by(Timer::Greeting, out.now + self.times.greeting);
             }

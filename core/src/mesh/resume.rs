@@ -16,7 +16,7 @@ use crate::send_log::BLOCK;
 use crate::timers::Timer;
 use crate::wire::{self, Hello, Position};
 use alloc::vec::Vec;
-use chatroom_machine::{Action, Conn, Time};
+use chatroom_machine::{Conn, Time};
 
 impl Mesh {
     /// The `ping` and the `hello` that begin what is said to a peer.
@@ -71,10 +71,7 @@ impl Mesh {
             return Ok(false);
         };
         if link.role == Role::Inbound {
-            link.queue(&[&greeting], &self.log);
-            self.own += greeting.len();
-            link.owe_first(out.now);
-            out.push(Action::Send(conn));
+            self.own += link.send(out, &[&greeting], &self.log);
         }
         if link.own_left() == 0 {
             return Err(why);
@@ -95,7 +92,7 @@ impl Mesh {
             self.go_without_hello(out, conn, peer);
             return Ok(());
         }
-        let kept = self.log.start();
+        let oldest = self.log.start();
         let known = &mut self.peers[peer as usize];
         let is_new = known.incarnation != hello.incarnation;
         if is_new {
@@ -110,7 +107,7 @@ impl Mesh {
         let (began, stream) = (link.began, link.stream);
         let has = hello
             .has
-            .filter(|(of, at)| *of == self.incarnation && (kept..=began).contains(&at.offset));
+            .filter(|(of, at)| *of == self.incarnation && (oldest..=began).contains(&at.offset));
         match (stream, has) {
             (Stream::Waits { count, .. }, has) => {
                 let offset = began;
@@ -129,6 +126,9 @@ impl Mesh {
 
     /// Goes on with a session whose peer says no `hello`, or one that does not resume.
     pub(super) fn go_without_hello<E>(&mut self, out: &mut Outputs<E>, conn: Conn, peer: u32) {
+        if !self.resumes {
+            return;
+        }
         let known = &mut self.peers[peer as usize];
         known.incarnation = 0;
         known.received = None;
@@ -168,8 +168,7 @@ impl Mesh {
         };
         let mut line = Vec::new();
         wire::push_from(&mut line, at);
-        link.queue(&[&line], &self.log);
-        self.own += line.len();
+        self.own += link.send(out, &[&line], &self.log);
         let end = self.log.end();
         self.lagging -= usize::from(link.offset < end);
         if self.lagging == 0 {
@@ -180,10 +179,6 @@ impl Mesh {
         link.offset = at.offset;
         link.began = at.offset;
         link.stream = Stream::Runs;
-        if !link.sending {
-            link.owe_first(out.now);
-            out.push(Action::Send(conn));
-        }
     }
 
     /// Begins to send broadcasts to those that have said nothing more in time. What follows is kept:
@@ -249,12 +244,7 @@ impl Mesh {
         let mut line = Vec::new();
         wire::push_ack(&mut line, link.received.offset);
         link.ack_at = link.received.offset + ACK_EVERY;
-        link.queue(&[&line], &self.log);
-        self.own += line.len();
-        if !link.sending {
-            link.owe_first(out.now);
-            out.push(Action::Send(conn));
-        }
+        self.own += link.send(out, &[&line], &self.log);
     }
 
     /// Handles an `ack`: the peer has what lies before `offset`.

@@ -5,7 +5,7 @@ use super::Mesh;
 use crate::news::Why;
 use crate::outputs::Outputs;
 use chatroom_machine::Time;
-use chatroom_machine::{Action, Conn, Misuse};
+use chatroom_machine::{Conn, Misuse};
 
 impl Mesh {
     /// Sends `body` to every peer that is up.
@@ -24,9 +24,8 @@ impl Mesh {
         if self.lagging != self.up {
             self.lagging = self.up;
             for link in self.links.iter_mut().flatten() {
-                if link.streams() && link.offset == start && !link.sending {
-                    link.owe_first(out.now);
-                    out.push(Action::Send(link.conn));
+                if link.streams() && link.offset == start {
+                    link.wake(out);
                 }
             }
         }
@@ -41,12 +40,7 @@ impl Mesh {
         let Some(link) = link.and_then(|conn| self.links[conn.slot()].as_mut()) else {
             return;
         };
-        link.queue(&[&self.prefix, body, b"\n"], &self.log);
-        if !link.sending {
-            link.owe_first(out.now);
-            out.push(Action::Send(link.conn));
-        }
-        let length = self.prefix.len() + body.len() + 1;
+        let length = link.send(out, &[&self.prefix, body, b"\n"], &self.log);
         self.own += length;
         self.drop_laggards(out, length as u64);
     }

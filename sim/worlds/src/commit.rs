@@ -225,21 +225,23 @@ impl LineObserver<Server> for Judge {
         scene: &Scene<'_, Server>,
         fact: &Fact<'_, <Server as Machine>::Notice>,
     ) -> Result<(), Violation> {
-        match fact {
-            Fact::Ended { how, .. } => {
-                self.troubled = true;
-                self.cases.hit(match how {
-                    Ending::Killed(_) => "killed",
-                    Ending::Crashed => "crashed at once",
-                    Ending::Done => "crashed after sending",
-                    Ending::Failed => "failed with its disk",
-                });
-            }
-            Fact::Notice {
-                who,
-                notice: News::Protocol(event),
-                ..
-            } => match event {
+        if let Fact::Ended { how, .. } = fact {
+            self.troubled = true;
+            self.cases.hit(match how {
+                Ending::Killed(_) => "killed",
+                Ending::Crashed => "crashed at once",
+                Ending::Done => "crashed after sending",
+                Ending::Failed => "failed with its disk",
+            });
+        } else if let Fact::Over = fact {
+            return self.ended(scene);
+        } else if let Fact::Notice {
+            who,
+            notice: News::Protocol(event),
+            ..
+        } = fact
+        {
+            match event {
                 Event::Recorded { pending } => {
                     let all = pending.participants.iter().collect();
                     self.participants.insert(pending.txn, all);
@@ -252,27 +254,7 @@ impl LineObserver<Server> for Judge {
                 Event::Coordinator => self.cases.hit("elected"),
                 Event::Left => self.cases.hit("left"),
                 Event::Member { .. } | Event::Unreadable { .. } => {}
-            },
-            Fact::Over => return self.ended(scene),
-            Fact::Change { .. }
-            | Fact::Started { .. }
-            | Fact::Paused { .. }
-            | Fact::Resumed { .. }
-            | Fact::Notice { .. }
-            | Fact::Dialling { .. }
-            | Fact::DialFailed { .. }
-            | Fact::Opened { .. }
-            | Fact::TurnedAway { .. }
-            | Fact::Sent { .. }
-            | Fact::Received { .. }
-            | Fact::Lost { .. }
-            | Fact::Closed { .. }
-            | Fact::ClientOpened { .. }
-            | Fact::ClientSaid { .. }
-            | Fact::ClientHeard { .. }
-            | Fact::ClientLost { .. }
-            | Fact::ClientLeft { .. }
-            | Fact::Disk { .. } => {}
+            }
         }
         Ok(())
     }

@@ -271,57 +271,36 @@ impl<M: Machine<Notice = News>> LineObserver<M> for Judge {
             return Ok(());
         }
         let late = scene.now > self.heal + BACK;
-        match fact {
-            Fact::Started { who } => {
-                self.late |= late;
-                self.up.insert(who.host);
-                if self.next > 0 {
-                    self.sometimes.hit("restarted with a log");
-                }
+        if let Fact::Started { who } = fact {
+            self.late |= late;
+            self.up.insert(who.host);
+            if self.next > 0 {
+                self.sometimes.hit("restarted with a log");
             }
-            Fact::Ended { who, .. } => {
-                self.late |= late;
-                self.up.remove(&who.host);
-            }
-            Fact::Notice { who, notice, .. } => match notice {
-                News::Protocol(PaxosEvent::Decided { slot, value }) => {
+        } else if let Fact::Ended { who, .. } = fact {
+            self.late |= late;
+            self.up.remove(&who.host);
+        } else if let Fact::Over = fact {
+            self.over(scene.now)?;
+        } else if let Fact::Notice {
+            who,
+            notice: News::Protocol(event),
+            ..
+        } = fact
+        {
+            match event {
+                PaxosEvent::Decided { slot, value } => {
                     self.decide(scene.step, who.host, *slot, value)?;
                 }
-                News::Protocol(event @ PaxosEvent::Disagreement { .. }) => {
+                PaxosEvent::Disagreement { .. } => {
                     let (host, property) = (who.host, AGREEMENT);
                     Violation::unless(false, property, [scene.step], || {
                         format!("server {host}: {event}")
                     })?;
                 }
-                News::Protocol(PaxosEvent::Leading { .. }) => self.sometimes.hit("led"),
-                News::Protocol(PaxosEvent::Deposed { .. }) => self.sometimes.hit("deposed"),
-                News::Up { .. }
-                | News::Down { .. }
-                | News::Closed { .. }
-                | News::Skipped { .. }
-                | News::Misfit { .. }
-                | News::Following { .. }
-                | News::Starved { .. }
-                | News::Ending => {}
-            },
-            Fact::Over => self.over(scene.now)?,
-            Fact::Change { .. }
-            | Fact::Paused { .. }
-            | Fact::Resumed { .. }
-            | Fact::Dialling { .. }
-            | Fact::DialFailed { .. }
-            | Fact::Opened { .. }
-            | Fact::TurnedAway { .. }
-            | Fact::Sent { .. }
-            | Fact::Received { .. }
-            | Fact::Lost { .. }
-            | Fact::Closed { .. }
-            | Fact::ClientOpened { .. }
-            | Fact::ClientSaid { .. }
-            | Fact::ClientHeard { .. }
-            | Fact::ClientLost { .. }
-            | Fact::ClientLeft { .. }
-            | Fact::Disk { .. } => {}
+                PaxosEvent::Leading { .. } => self.sometimes.hit("led"),
+                PaxosEvent::Deposed { .. } => self.sometimes.hit("deposed"),
+            }
         }
         Ok(())
     }
